@@ -31,7 +31,9 @@ class InputError(PinnxError, ValueError):
         key: dotted key of a case file, name of a flag or of an array.
     """
 
-    def __init__(self, message: str, *, file: Path | str | None = None, line: int | None = None, key: str | None = None):
+    def __init__(
+        self, message: str, *, file: Path | str | None = None, line: int | None = None, key: str | None = None
+    ):
         self.message, self.file, self.line, self.key = message, file, line, key
         place = f"{file}:{line}" if file is not None and line is not None else str(file) if file is not None else ""
         super().__init__(": ".join(part for part in (place, key, message) if part))

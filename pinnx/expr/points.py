@@ -60,7 +60,9 @@ class Coordinates:
     def labels(self) -> tuple[str, ...]:
         """One name per column: `x1 … xn` for a vector group, the bare name for a scalar one."""
         return tuple(
-            label for name, size in self.groups for label in ([f"{name}{i + 1}" for i in range(size)] if size else [name])
+            label
+            for name, size in self.groups
+            for label in ([f"{name}{i + 1}" for i in range(size)] if size else [name])
         )
 
 

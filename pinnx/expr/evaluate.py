@@ -1,0 +1,146 @@
+"""Evaluation of an expression at points, given the values of its atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from pinnx.errors import InputError, ShapeError
+from pinnx.expr.atoms import Atom, Directional, Gradient, Known, Partial, SecondOrder, Unknown, Value
+from pinnx.expr.calculus import differentiate
+from pinnx.expr.nodes import (
+    Coefficient,
+    Component,
+    ConstantVector,
+    Coordinate,
+    Custom,
+    Dot,
+    Expr,
+    Function,
+    Number,
+    Power,
+    Product,
+    Sum,
+    Total,
+)
+from pinnx.expr.points import Points
+
+NO_VALUES: Mapping[Atom, Tensor] = {}
+
+
+def evaluate(expr: Expr, points: Points, values: Mapping[Atom, Tensor] = NO_VALUES) -> Tensor:
+    """The value of an expression at every point, in the points' dtype.
+
+    Args:
+        expr: the expression.
+        points: n points.
+        values: the value of every atom of an unknown in it, (n,) or (n, d); `Value(u)` serves a bare `u`.
+
+    Returns:
+        (n,) for rank 0, (n, d) for rank 1.
+
+    Raises:
+        InputError: an atom of an unknown has no value.
+        ShapeError: a coefficient returns another shape than its rank promises.
+    """
+    result = Evaluator(points, values)(expr)
+    return result.expand(len(points), *result.shape[1:]) if result.ndim else result.expand(len(points))
+
+
+class Evaluator:
+    """Evaluates several expressions at the same points, each shared part once."""
+
+    def __init__(self, points: Points, values: Mapping[Atom, Tensor] = NO_VALUES):
+        self.points, self.values = points, values
+        self._done: dict[Expr, Tensor] = {}
+
+    def __call__(self, expr: Expr) -> Tensor:
+        """The value, of shape (n,) or (n, d), or one that broadcasts to it."""
+        if expr not in self._done:
+            self._done[expr] = self._compute(expr)
+        return self._done[expr]
+
+    def _compute(self, expr: Expr) -> Tensor:
+        if isinstance(expr, Sum):
+            terms = [self(term) for term in expr.terms]
+            return torch.stack(torch.broadcast_tensors(*terms)).sum(0) if len(terms) > 8 else sum(terms[1:], terms[0])
+        if isinstance(expr, Product):
+            return self._product(expr)
+        if isinstance(expr, Power):
+            return self(expr.base) ** expr.exponent
+        if isinstance(expr, Dot):
+            return (self(expr.left) * self(expr.right)).sum(-1)
+        if isinstance(expr, Total):
+            return self(expr.vector).sum(-1)
+        if isinstance(expr, Function):
+            return getattr(torch, expr.name)(self(expr.argument))
+        if isinstance(expr, Custom):
+            return self._shaped(expr.function(*(self(operand) for operand in expr.operands)), expr, expr.name)
+        return self._leaf(expr)
+
+    def _product(self, expr: Product) -> Tensor:
+        result: Tensor | None = None
+        for factor in expr.factors:
+            value = self(factor)
+            value = value[:, None] if expr.rank == 1 and factor.rank == 0 and value.ndim == 1 else value
+            result = value if result is None else result * value
+        assert result is not None
+        return result
+
+    def _leaf(self, expr: Expr) -> Tensor:
+        if isinstance(expr, Number):
+            return self.points.tensor.new_tensor(expr.value)
+        if isinstance(expr, ConstantVector):
+            return expr.value.to(self.points.tensor)[None]
+        if isinstance(expr, Coordinate):
+            return self._shaped(self.points[expr.name], expr, expr.name)
+        if isinstance(expr, Component):
+            group = self.points[expr.name]
+            if expr.index >= group.shape[-1]:
+                raise InputError(f"{expr} does not exist: the group {expr.name!r} has {group.shape[-1]} components")
+            return group[:, expr.index]
+        if isinstance(expr, Coefficient):
+            return self._shaped(expr.function(self.points), expr, expr.name)
+        if isinstance(expr, Unknown):
+            return self._unknown(Value(expr))
+        if isinstance(expr, Known):
+            return self._known(Value(expr))
+        if isinstance(expr, Atom):
+            return self._known(expr) if isinstance(expr.of, Known) else self._unknown(expr)
+        raise InputError(f"cannot evaluate {expr}")
+
+    def _unknown(self, atom: Atom) -> Tensor:
+        if atom not in self.values:
+            raise InputError(f"{atom} has no value: the expression still contains the unknown {atom.of}")
+        return self.values[atom]
+
+    def _known(self, atom: Atom) -> Tensor:
+        known = atom.of
+        assert isinstance(known, Known)
+        closed = None
+        if isinstance(atom, Value):
+            closed = known.function
+        elif isinstance(atom, Gradient) and atom.group == "x":
+            closed = known.gradient
+        elif isinstance(atom, SecondOrder) and atom.group == "x" and atom.matrix is None:
+            closed = known.laplacian
+        elif isinstance(atom, Partial) and atom.columns == (("t", 0),):
+            closed = known.dt
+        if closed is not None:
+            return self._shaped(closed(self.points), atom, known.name)
+        if isinstance(atom, Directional):
+            return (self(Gradient(known, group=atom.group)) * self(atom.vector)).sum(-1)
+        coordinates = self.points.coordinates
+        return differentiate(
+            lambda row: known.function(Points(row[None], coordinates))[0].to(row.dtype), atom, self.points
+        )
+
+    def _shaped(self, value: Tensor, expr: Expr, name: str) -> Tensor:
+        n = len(self.points)
+        if not isinstance(value, Tensor) or value.ndim != 1 + expr.rank or value.shape[0] not in (n, 1):
+            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            expected = f"({n}, d)" if expr.rank else f"({n},)"
+            raise ShapeError(f"{name} must give a tensor of shape {expected} at {n} points, got {found}")
+        return value.to(self.points.tensor.dtype)
