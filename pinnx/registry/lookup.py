@@ -29,7 +29,8 @@ def entries(family: str) -> dict[str, Entry]:
         point.name: Entry(point.value, f"from the package {point.dist.name if point.dist else '?'}")
         for point in _plugins(family)
     }
-    return {**plugins, **_own(family)} if plugins else dict(_own(family))
+    own = _own(family)
+    return {**own, **{name: entry for name, entry in plugins.items() if name not in own}}
 
 
 def names(family: str) -> tuple[str, ...]:

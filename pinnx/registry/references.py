@@ -108,18 +108,18 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and type hints look their module up
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)  # not the loader: its cached bytecode may be older
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _importing(error, str(path)) from error
     return module
 
 
-def _importing(error: Exception, place: str) -> InputError:
+def _importing(error: BaseException, place: str) -> InputError:
     mistake = _last_frame_outside_python(error) if user_mistake(error) is None else user_mistake(error)
     return mistake or InputError(f"importing {place} failed: {type(error).__name__}: {error}")
 
 
-def _last_frame_outside_python(error: Exception) -> InputError | None:
+def _last_frame_outside_python(error: BaseException) -> InputError | None:
     """For a module that failed before it could be marked: the deepest frame that is neither ours nor Python's."""
     ours = (__file__, importlib.__file__, "<frozen")
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
