@@ -23,7 +23,9 @@ _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def _is_device(name: str) -> str | None:
-    return None if _DEVICE.fullmatch(name) else 'must be "auto", "cpu", "mps", "cuda" or "cuda:N" with a device number N'
+    return (
+        None if _DEVICE.fullmatch(name) else 'must be "auto", "cpu", "mps", "cuda" or "cuda:N" with a device number N'
+    )
 
 
 @final
@@ -69,15 +71,18 @@ class Case:
     @property
     def name(self) -> str:
         """A short name for files: that of the case file, or of the equation."""
-        if self.source is not None:
-            return self.source.stem
+        return self.equation_name if self.source is None else self.source.stem
+
+    @property
+    def equation_name(self) -> str:
+        """The registered name of the equation, or the name of the user's class."""
         _, reference = registry.identify(type(self.equation)) or ("", type(self.equation).__name__)
         return reference.rpartition(":")[2]
 
     @property
     def heading(self) -> str:
         """The title, or what stands for it."""
-        return self.title or self.name
+        return self.title or self.equation_name
 
     @property
     def run_directory(self) -> Path:

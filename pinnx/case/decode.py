@@ -75,6 +75,8 @@ class _Decoder:
         return _BAD
 
     def mismatch(self, key: Key, hint: Any, value: Any, advice: str = "") -> Any:
+        if isinstance(value, str) and _is_number(value) and {int, float} & set(alternatives(hint)):
+            advice = "; write it without quotes"
         return self.bad(key, f"expected {expected(hint)}, found {found(value)}{advice}")
 
     def value(self, hint: Any, value: Any, key: Key, base: Any = None) -> Any:
@@ -109,8 +111,7 @@ class _Decoder:
 
     def number(self, hint: type[int] | type[float], value: Any, key: Key) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            advice = "; write it without quotes" if isinstance(value, str) and _is_number(value) else ""
-            return self.mismatch(key, hint, value, advice)
+            return self.mismatch(key, hint, value)
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             return self.bad(key, f"expected a number of at most 64 bits, found {found(value)}")
         if hint is float:
@@ -131,9 +132,9 @@ class _Decoder:
             if not trial.errors:
                 return result
             attempts.append(trial.errors)
-        tables = [errors for part, errors in zip(parts, attempts, strict=True) if "table" in expected(part)]
-        if len(parts) == 1 or (isinstance(value, dict) and len(tables) == 1):
-            self.errors += tables[0] if tables else attempts[0]  # says more than that no alternative fits
+        inside = [errors for part, errors in zip(parts, attempts, strict=True) if _holds(part, value)]
+        if len(inside) == 1:
+            self.errors += inside[0]  # of more use than that no alternative fits
             return _BAD
         return self.mismatch(key, hint, value)
 
@@ -175,11 +176,15 @@ class _Decoder:
         except InputError as error:
             return self.bad_reference(place, error)
         if not dataclasses.is_dataclass(cls):
-            return self.bad(place, f"the class {cls.__name__} must be a dataclass: put @dataclass(frozen=True) above it")
+            return self.bad(
+                place, f"the class {cls.__name__} must be a dataclass: put @dataclass(frozen=True) above it"
+            )
         if missing := sorted(getattr(cls, "__abstractmethods__", ())):
             return self.bad(place, f"the class {cls.__name__} does not define {', '.join(missing)}")
         if select in {field.name for field in options_of(cls)}:
-            return self.bad(place, f"the class {cls.__name__} has a field {select!r}, which names the class here: rename it")
+            return self.bad(
+                place, f"the class {cls.__name__} has a field {select!r}, which names the class here: rename it"
+            )
         rest = {name: item for name, item in value.items() if name != select}
         return self.fields(cls, rest, key, base if type(base) is cls else None)
 
@@ -247,6 +252,13 @@ class _Decoder:
 
 def _top_level() -> frozenset[str]:
     return frozenset({"title", "seed", "device", "threads"})
+
+
+def _holds(hint: Any, value: Any) -> bool:
+    """Whether a value is of the right shape, so that the mistake must be inside of it."""
+    if isinstance(value, dict):
+        return "a table" in expected(hint)
+    return (isinstance(value, list) and "an array" in expected(hint)) or (type(value), hint) == (float, int)
 
 
 def _is_number(text: str) -> bool:

@@ -39,6 +39,9 @@ class Document:
         for place in places:
             if place in self.flags:
                 return InputError(message, file=self.flags[place], key=dotted(key))
+        below = [flag for place, flag in self.flags.items() if place[: len(key)] == key]
+        if key and below and key not in self.lines:
+            return InputError(message, file=below[0], key=dotted(key))
         line = next((self.lines[place] for place in places if place in self.lines), None)
         return InputError(message, file=self.file, line=line, key=dotted(key) or None)
 
@@ -56,7 +59,9 @@ def read_document(path: Path) -> Document:
     except IsADirectoryError:
         raise InputError(f"{path} is a directory, expected a case file (TOML)") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"not a text in UTF-8: byte {error.object[error.start]:#04x} at {error.start}", file=path) from None
+        raise InputError(
+            f"not a text in UTF-8: byte {error.object[error.start]:#04x} at {error.start}", file=path
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=path) from None
     return parse_document(text, path)

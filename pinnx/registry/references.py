@@ -36,7 +36,9 @@ def load_reference(reference: str, base: type, folder: Path) -> type:
     """
     place, _, name = reference.rpartition(":")
     if not place or not name.isidentifier():
-        example = "./my_equation.py:MyEquation" if is_path(reference) or reference.endswith(".py") else "package.module:Class"
+        example = (
+            "./my_equation.py:MyEquation" if is_path(reference) or reference.endswith(".py") else "package.module:Class"
+        )
         raise InputError(f"{reference!r} must name a place and a class, like {example!r}")
     with _importable(folder):
         module = _load_file(folder / place) if is_path(reference) else _load_module(place)

@@ -65,7 +65,9 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "modified": Entry("pinnx.networks.modified:ModifiedMlp", "perceptron gated by two encodings of its input"),
     },
     "solvers": {
-        "pinn": Entry("pinnx.solvers.pinn:Pinn", "physics-informed network: least squares of the residual at random points"),
+        "pinn": Entry(
+            "pinnx.solvers.pinn:Pinn", "physics-informed network: least squares of the residual at random points"
+        ),
     },
     "derivatives": {
         "auto": Entry(
@@ -81,7 +83,9 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
     },
     "optimizers": {
         "adam": Entry("pinnx.solvers.training.adam:Adam", "Adam: robust, cheap per step"),
-        "lbfgs": Entry("pinnx.solvers.training.lbfgs:Lbfgs", "L-BFGS with a line search: for small problems, on fixed points"),
+        "lbfgs": Entry(
+            "pinnx.solvers.training.lbfgs:Lbfgs", "L-BFGS with a line search: for small problems, on fixed points"
+        ),
         "soap": Entry("pinnx.solvers.training.soap:Soap", "SOAP: Adam in the eigenbasis of Shampoo's preconditioner"),
     },
     "schedules": {
