@@ -63,7 +63,7 @@ class Case:
     device: str = option("auto", '"auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps"', _is_device)
     threads: int | None = option(None, 'CPU threads; "none" leaves the choice to PyTorch', at_least(1))
     output: Output = option(Output, "where the run is written, and how often")
-    source: Path | None = dataclasses.field(default=None, compare=False)
+    source: Path | None = dataclasses.field(default=None, compare=False, metadata={"internal": True})
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -100,8 +100,7 @@ class Case:
         Args:
             folder: name the user's equation file relative to this folder, if it lies in it; else by its full path.
         """
-        tables = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "source"}
-        return {name: encode(value, folder=folder, key=name) for name, value in tables.items()}
+        return encode(self, folder=folder)
 
     def to_toml(self, folder: Path | None = None) -> str:
         """The resolved case as the text of a case file, which `parse_case` reads back as an equal case."""
@@ -138,5 +137,5 @@ def parse_case(text: str, *, folder: Path | None = None) -> Case:
 
 def case_of(document: Document, *, folder: Path | None = None) -> Case:
     """A case from a document; raises InputError or InputErrors for what is wrong with it."""
-    case = decode(Case, document, folder=folder, skip=("source",))
+    case = decode(Case, document, folder=folder)
     return dataclasses.replace(case, source=document.file)

@@ -26,14 +26,13 @@ T = TypeVar("T")
 _BAD: Final = object()  # stands for a value that could not be decoded; its error is recorded
 
 
-def decode(cls: type[T], document: Document, *, folder: Path | None = None, skip: Sequence[str] = ()) -> T:
+def decode(cls: type[T], document: Document, *, folder: Path | None = None) -> T:
     """The whole document as an instance of a dataclass.
 
     Args:
         cls: a dataclass.
         document: the tables and their places.
         folder: what paths of user-written equations are relative to; by default the folder of the document's file.
-        skip: fields that do not come from the document.
 
     Raises:
         InputError: the one mistake that was found.
@@ -42,14 +41,14 @@ def decode(cls: type[T], document: Document, *, folder: Path | None = None, skip
     if folder is None:
         folder = document.file.parent if document.file else Path()
     decoder = _Decoder(document, folder)
-    result = decoder.fields(cls, document.values, (), None, skip)
+    result = decoder.fields(cls, document.values, (), None)
     decoder.raise_errors()
     return result
 
 
 def options_of(cls: type) -> list[dataclasses.Field[Any]]:
-    """The fields of a dataclass that a case file can set."""
-    return [field for field in dataclasses.fields(cls) if field.init and not field.name.startswith("_")]
+    """The fields of a dataclass that a case file can set: not those whose metadata say `internal`."""
+    return [field for field in dataclasses.fields(cls) if field.init and not field.metadata.get("internal")]
 
 
 def default_of(field: dataclasses.Field[Any]) -> Any:
@@ -196,9 +195,9 @@ class _Decoder:
         self.errors.append(InputError(f"{error.message} (imported for {origin})", file=error.file, line=error.line))
         return _BAD
 
-    def fields(self, cls: type[Any], table: dict[str, Any], key: Key, base: Any, skip: Sequence[str] = ()) -> Any:
+    def fields(self, cls: type[Any], table: dict[str, Any], key: Key, base: Any) -> Any:
         """An instance of a dataclass from the fields in a table."""
-        fields = {field.name: field for field in options_of(cls) if field.name not in skip}
+        fields = {field.name: field for field in options_of(cls)}
         before = len(self.errors)
         for name in table:
             if name not in fields:

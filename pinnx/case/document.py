@@ -45,6 +45,19 @@ class Document:
         line = next((self.lines[place] for place in places if place in self.lines), None)
         return InputError(message, file=self.file, line=line, key=dotted(key) or None)
 
+    def with_value(self, key: Key, value: Any, source: str) -> Document:
+        """The document with one value set.
+
+        Args:
+            key: the way to the value.
+            value: the value.
+            source: what set it, such as "--device cuda", for messages.
+        """
+        values = _copy(self.values)
+        _put(values, key, value, source)
+        flags = {place: flag for place, flag in self.flags.items() if place[: len(key)] != key} | {key: source}
+        return Document(values, self.file, self.lines, flags)
+
 
 def read_document(path: Path) -> Document:
     """Read a case file.
@@ -92,16 +105,13 @@ def override(document: Document, settings: Iterable[str], flag: str = "--set") -
     Raises:
         InputError: a setting cannot be understood or does not fit into the document.
     """
-    values, flags = _copy(document.values), dict(document.flags)
     for setting in settings:
         name, equals, text = setting.partition("=")
-        source = f"{flag} {setting}"
         if not equals or not _FLAG_KEY.fullmatch(name.strip()):
             raise InputError(f"expected key=value, such as solver.steps=2000; found {setting!r}", file=flag)
-        key = _key_of(name.strip())
-        _put(values, key, _value_of(text.strip(), source), source)
-        flags = {place: other for place, other in flags.items() if place[: len(key)] != key} | {key: source}
-    return Document(values, document.file, document.lines, flags)
+        source = f"{flag} {setting}"
+        document = document.with_value(_key_of(name.strip()), _value_of(text.strip(), source), source)
+    return document
 
 
 def dotted(key: Key) -> str:

@@ -17,13 +17,13 @@ _SCALAR = re.compile(r"[^,\]}#\n]+")
 
 
 def line_map(text: str) -> dict[Key, int]:
-    """The line, from 1, of every table, key and array item of a document.
+    r"""The line, from 1, of every table, key and array item of a document.
 
     Args:
         text: a document that `tomllib` accepts; others give an incomplete map or a ValueError.
 
     Example:
-        >>> line_map("a = 1\\n[b]\\nc = [2, 3]")[("b", "c")]
+        >>> line_map("a = 1\n[b]\nc = [2, 3]")[("b", "c")]
         3
     """
     return _Scanner(text).run()
