@@ -164,14 +164,14 @@ class _Decoder:
         if not isinstance(value, dict):
             advice = f'; write {{ {select} = "{value}" }}' if isinstance(value, str) else ""
             return self.bad(key, f'expected a table with "{select}", found {found(value)}{advice}')
-        place = (*key, select)
-        if select not in value and base is None:
+        place, reference = (*key, select), value.get(select)
+        if reference is None and base is None:
             names = ", ".join(map(repr, registry.names(family)))
             return self.bad(place, f"is missing; expected one of {names}")
-        if select in value and not isinstance(value[select], str):
-            return self.mismatch(place, str, value[select])
+        if reference is not None and not isinstance(reference, str):
+            return self.mismatch(place, str, reference)
         try:
-            cls = registry.resolve(family, value[select], self.folder) if select in value else type(base)
+            cls = type(base) if reference is None else registry.resolve(family, reference, self.folder)
         except InputError as error:
             return self.bad_reference(place, error)
         if not dataclasses.is_dataclass(cls):

@@ -148,21 +148,20 @@ def _value_of(text: str, source: str) -> Any:
 
 
 def _put(values: dict[str, Any], key: Key, value: Any, source: str) -> None:
+    """Set a value, making the tables on the way to it."""
     place: Any = values
     for depth, part in enumerate(key):
-        here = dotted(key[:depth]) or "the case file"
-        if isinstance(place, list):
-            if not isinstance(part, int) or part >= len(place):
-                raise InputError(f"expected an index from 0 to {len(place) - 1}, found {part!r}", file=source, key=here)
-        elif isinstance(place, dict):
-            part = str(part)
-        else:
+        here, last = dotted(key[:depth]) or "the case file", depth == len(key) - 1
+        if isinstance(place, dict):
+            name = str(part)
+            place[name] = value if last else place.get(name, {})
+            place = place[name]
+        elif not isinstance(place, list):
             raise InputError("is a value, not a table, in the case file: it cannot hold a key", file=source, key=here)
-        if depth == len(key) - 1:
-            place[part] = value
-        elif isinstance(place, dict):
-            place = place.setdefault(part, {})
+        elif not isinstance(part, int) or part >= len(place):
+            raise InputError(f"expected an index from 0 to {len(place) - 1}, found {part!r}", file=source, key=here)
         else:
+            place[part] = value if last else place[part]
             place = place[part]
 
 

@@ -129,10 +129,10 @@ _PAGE = """\
 
 <!-- Written by `python -m pinnx.case.schema --write`; change the docstrings and options of the code instead. -->
 
-A case is a [TOML](https://toml.io) file. Only the table `[equation]` is required; what is left out has the default below.
-A key that does not exist, a value of the wrong type or out of its limits is an error, reported with its line; all
-mistakes are reported at once. `pinnx check CASE` does so without solving, `pinnx check --schema` prints a JSON schema for
-editors, and any option can be set on the command line: `pinnx solve CASE --set solver.steps=2000`.
+A case is a [TOML](https://toml.io) file. Only the table `[equation]` is required; what is left out has the default
+below. A key that does not exist, a value of the wrong type or out of its limits is an error, reported with its line; all
+mistakes are reported at once. `pinnx check CASE` does so without solving, `pinnx check --schema` prints a JSON schema
+for editors, and any option can be set on the command line: `pinnx solve CASE --set solver.steps=2000`.
 
 ```toml
 title = "Allen–Cahn in the 100-dimensional unit ball"
@@ -158,16 +158,16 @@ learning_rate = 1e-3
 directory = "runs/allen_cahn_100d"
 ```
 
-A number may be written as an integer where a float is meant, not the other way round. Where `"none"` is allowed, it means
-that the option is off. A table that names its `kind` starts from the defaults of that kind; one that does not keeps the
-kind that is the default there.
+A number may be written as an integer where a float is meant, not the other way round. Where `"none"` is allowed, it
+means that the option is off. A table that names its `kind` starts from the defaults of that kind; one that does not
+keeps the kind that is the default there.
 """
 
 _FAMILIES = {
     "equations": (
         "equation",
-        "`name` is one of the names below, or an equation of your own: `./my_equation.py:MyEquation` (the path is relative "
-        "to the case file) or `package.module:MyEquation`. All other keys are the equation's parameters.",
+        "`name` is one of the names below, or an equation of your own: `./my_equation.py:MyEquation` (the path is "
+        "relative to the case file) or `package.module:MyEquation`. All other keys are the equation's parameters.",
     ),
     "networks": ("network", "The function that stands for the unknown."),
     "solvers": ("solver", "The method, and when it stops."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 import sys
 import traceback
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pinnx, 130 when interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Δ shows a question mark instead of failing
     try:
         return _run(argv)

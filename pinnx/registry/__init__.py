@@ -1,4 +1,4 @@
-"""From the names in a case file to classes, and back; listing names imports nothing, resolving one imports its module."""
+"""From the names in a case file to classes, and back. Listing names imports nothing, resolving one its module."""
 
 from __future__ import annotations
 
