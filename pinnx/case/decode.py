@@ -102,8 +102,9 @@ class _Decoder:
             members = [member for member in hint if member.value == value]
             return members[0] if members else self.mismatch(key, hint, value)
         if hint in (bool, str) or hint is Path:
-            kind = bool if hint is bool else str
-            return hint(value) if isinstance(value, kind) else self.mismatch(key, hint, value)
+            if not isinstance(value, bool if hint is bool else str):
+                return self.mismatch(key, hint, value)
+            return Path(value) if hint is Path else value
         if hint in (int, float):
             return self.number(hint, value, key)
         return self.bad(key, f"has the type {getattr(hint, '__name__', hint)}, which a case file cannot hold")
@@ -240,7 +241,7 @@ class _Decoder:
             message = mistake.message if isinstance(mistake, InputError) else str(mistake)
             own = mistake.key if isinstance(mistake, InputError) else None
             first, _, rest = message.partition(" ")
-            if own in fields:
+            if own is not None and own in fields:
                 self.bad((*key, own), message)
             elif first in fields and rest:
                 self.bad((*key, first), rest)
