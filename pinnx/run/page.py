@@ -120,7 +120,8 @@ def _row(label: str, errors: Mapping[str, float], kind: str = "") -> str:
 def _figure(name: str, image: bytes, caption: str) -> str:
     data = base64.b64encode(image).decode()
     source = f"data:image/png;base64,{data}"
-    return f'<figure><img alt="{_escape(name)}" src="{source}"><figcaption>{_escape(caption)}</figcaption></figure>'
+    width = int.from_bytes(image[16:20], "big") // 2  # as the header of a PNG has it; drawn for dense screens
+    return f'<figure><img alt="{_escape(name)}" width="{width}" src="{source}"><figcaption>{_escape(caption)}</figcaption></figure>'
 
 
 def _costs(result: Result | None) -> Iterator[str]:
