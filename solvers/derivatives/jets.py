@@ -39,7 +39,8 @@ class SecondOrderSum:
 
     def squares(self, left: Tensor, right: Tensor) -> Tensor:
         """Σ s_k left_k right_k over directions (k, n, h): (n, h)."""
-        left, right = left[self.start : self.stop], right[self.start : self.stop]
+        if self.stop - self.start < left.shape[0]:  # the backward of a slice fills a whole tensor: avoid it
+            left, right = left[self.start : self.stop], right[self.start : self.stop]
         if self.weights is None:
             return (left * right).sum(0)
         weights = self.weights[:, None, None] if self.weights.ndim == 1 else self.weights.T[:, :, None]

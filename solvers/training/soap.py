@@ -30,7 +30,7 @@ class Soap(Optimizer):
     beta2: float = option(0.95, "decay of the mean of squared gradients", between(0.0, 1.0))
     every: int = option(10, "steps between updates of the preconditioner's eigenbasis", at_least(1))
     largest: int = option(4096, "sides longer than this are not preconditioned", at_least(1))
-    weight_decay: float = option(0.0, "decoupled weight decay", at_least(0.0))
+    weight_decay: float = option(0.0, "weight decay", at_least(0.0))
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -47,5 +47,4 @@ class Soap(Optimizer):
             weight_decay=self.weight_decay,
             precondition_frequency=self.every,
             max_precondition_dim=self.largest,
-            weight_decouple=True,
         )

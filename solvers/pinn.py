@@ -1,0 +1,201 @@
+"""The physics-informed neural network: least squares on the residuals at random collocation points."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from torch import Tensor
+
+from pinnx.errors import DivergedError
+from pinnx.expr import Points
+from pinnx.networks.base import NetworkSpec
+from pinnx.options import at_least, check_limits, option, positive
+from pinnx.problem import Problem
+from pinnx.solvers.base import Solver, Training
+from pinnx.solvers.derivatives.auto import Auto
+from pinnx.solvers.derivatives.base import DerivativeEstimator
+from pinnx.solvers.errors import Errors, TestSet, baselines
+from pinnx.solvers.solution import TEST_SEED, Solution, build_network
+from pinnx.solvers.system import ResidualSystem
+from pinnx.solvers.training.adam import Adam
+from pinnx.solvers.training.base import Optimizer
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@final
+@dataclass(frozen=True)
+class Pinn(Solver):
+    """Minimizes the mean squared residuals, plus weighted soft conditions, over a network's parameters."""
+
+    kind: ClassVar[str] = "pinn"
+    steps: int = option(10_000, "training steps", at_least(1))
+    points: int = option(100, "collocation points per step", at_least(1))
+    condition_points: int = option(100, "points per step on each soft condition", at_least(1))
+    precision: Literal["float32", "float64"] = option("float32", "floating-point format of network and points")
+    sampling: Literal["uniform", "sobol"] = option("uniform", "how collocation points are drawn")
+    resample_every: int | None = option(
+        None, "steps between fresh points; 0 keeps the first; default 1, or 0 for L-BFGS", at_least(0)
+    )
+    derivatives: DerivativeEstimator = option(Auto, "how derivatives of the network are obtained")
+    optimizer: Optimizer = option(Adam, "how parameters move")
+    clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
+    evaluate_every: int = option(500, "steps between measurements of the error on the test points", at_least(1))
+    compile: bool = option(False, "compile the loss with torch.compile (pays for long runs on a GPU)")
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+
+    def start(self, problem: Problem, network: NetworkSpec, *, seed: int, device: torch.device) -> Training:
+        return PinnTraining(self, problem, network, seed=seed, device=device)
+
+
+@final
+class PinnTraining(Training):
+    """A run of `Pinn`."""
+
+    def __init__(self, options: Pinn, problem: Problem, spec: NetworkSpec, *, seed: int, device: torch.device):
+        self.options, self.problem, self.spec, self.device = options, problem, spec, device
+        self.dtype = _DTYPES[options.precision]
+        self.network = build_network(problem, spec, seed=seed, dtype=self.dtype, device=device)
+        self.generator = torch.Generator(device).manual_seed(seed + 1)
+        self.system = ResidualSystem(problem, self.network, options.derivatives)
+        self.trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.optimizer = options.optimizer.build(self.trainable)
+        self.step_number, self.total_steps = 0, options.steps
+        self.evaluate_every = options.evaluate_every
+        self.notes = (self.system.note,)
+        self.parameters = sum(parameter.numel() for parameter in self.trainable)
+        self.network_evaluations = 0
+        every = options.resample_every
+        self._resample_every = (0 if options.optimizer.fixed_points else 1) if every is None else every
+        self._batch: list[Points] | None = None
+        self._batch_state = self.generator.get_state()
+        self._loss: Callable[[list[Points]], dict[str, Tensor]] = self._terms
+        if options.compile:
+            self._loss = torch.compile(self._terms)
+        self._tests: TestSet | None = None
+
+    def step(self) -> dict[str, float]:
+        self._draw()
+        rate = self.options.optimizer.learning_rate_at(self.step_number, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        first: dict[str, float] = {}
+        undo = self._snapshot() if self.options.optimizer.fixed_points else None
+
+        def closure() -> Tensor:
+            loss, metrics = self._loss_and_gradient()
+            first.update({key: value for key, value in metrics.items() if key not in first})
+            return loss
+
+        try:
+            self.optimizer.step(closure)  # type: ignore[arg-type]
+        except DivergedError:
+            if undo is not None:
+                undo()
+            raise
+        self.step_number += 1
+        return {**first, "learning_rate": rate}
+
+    def evaluate(self) -> Errors | None:
+        return self._test_set().errors(self.solution().values)
+
+    def baselines(self) -> dict[str, Errors | None]:
+        return baselines(self._test_set())
+
+    def solution(self) -> Solution:
+        return Solution(self.problem, self.network, self.spec)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step_number,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "batch_generator": self._batch_state,
+            "network_evaluations": self.network_evaluations,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step_number = state["step"]
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.network_evaluations = state["network_evaluations"]
+        self.generator.set_state(state["batch_generator"].cpu())
+        self._batch = None
+        if self.step_number:  # draw the points of the last step again: the next one may still use them
+            self._draw(fresh=True)
+        self.generator.set_state(state["generator"].cpu())
+
+    def _draw(self, *, fresh: bool = False) -> None:
+        """Fresh collocation points where they are due."""
+        every = self._resample_every
+        due = self._batch is None or (every and self.step_number % every == 0)
+        if not (fresh or due):
+            return
+        self._batch_state = self.generator.get_state()
+        options, draw = self.options, {"dtype": self.dtype, "method": self.options.sampling}
+        batch = [self.problem.domain.sample(options.points, self.generator, **draw)]
+        for condition in self.problem.conditions:
+            batch.append(condition.domain.sample(options.condition_points, self.generator, **draw))
+        self._batch = batch
+
+    def _terms(self, batch: list[Points]) -> dict[str, Tensor]:
+        """The weighted terms of the loss, by name."""
+        residuals = self.system.residual_values(batch[0], self.generator)
+        names = ["residual"] if len(residuals) == 1 else [f"residual{i + 1}" for i in range(len(residuals))]
+        terms = {name: residual.square().mean() for name, residual in zip(names, residuals, strict=True)}
+        for index, condition in enumerate(self.problem.conditions):
+            values = self.system.condition_values(index, batch[index + 1], self.generator)
+            terms[condition.name] = condition.weight * values.square().mean()
+        return terms
+
+    def _loss_and_gradient(self) -> tuple[Tensor, dict[str, float]]:
+        assert self._batch is not None
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self._loss(self._batch)
+        self.network_evaluations += self.system.estimator.evaluations(sum(map(len, self._batch)))
+        loss = torch.stack(list(terms.values())).sum()
+        metrics = {"loss": float(loss.detach())}
+        metrics |= {f"loss/{name}": float(term.detach()) for name, term in terms.items()}
+        self._require_finite(metrics)
+        loss.backward()
+        limit = float("inf") if self.options.clip_gradient is None else self.options.clip_gradient
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.trainable if p.grad is not None])
+        metrics["gradient_norm"] = float(norm)
+        self._require_finite({"the gradient": metrics["gradient_norm"]})
+        if metrics["gradient_norm"] > limit:
+            torch.nn.utils.clip_grads_with_norm_(self.trainable, limit, norm)
+        return loss.detach(), metrics
+
+    def _require_finite(self, values: dict[str, float]) -> None:
+        bad = [name for name, value in values.items() if value != value or abs(value) == float("inf")]
+        if bad:
+            terms = ", ".join(name for name in bad if name != "loss") or bad[0]
+            raise DivergedError(
+                f"step {self.step_number + 1}: {terms} is not finite ({values[bad[-1]]}); try a smaller "
+                "solver.optimizer.learning_rate, solver.clip_gradient = 1.0 or solver.precision = 'float64'"
+            )
+
+    def _snapshot(self) -> Callable[[], None]:
+        """A function that undoes a step of an optimizer that moves the parameters between evaluations."""
+        parameters = [parameter.detach().clone() for parameter in self.trainable]
+        memory = copy.deepcopy(self.optimizer.state_dict())
+
+        def undo() -> None:
+            with torch.no_grad():
+                for parameter, old in zip(self.trainable, parameters, strict=True):
+                    parameter.copy_(old)
+            self.optimizer.load_state_dict(memory)
+
+        return undo
+
+    def _test_set(self) -> TestSet:
+        if self._tests is None:
+            self._tests = TestSet(self.problem, TEST_SEED, self.device)
+        return self._tests
