@@ -7,10 +7,9 @@ from typing import ClassVar, final
 
 from pinnx.equations.manufactured import ball, ball_factor, two_body_solution
 from pinnx.equations.scale import scale_from_residual
-from pinnx.expr import Expr, Symbol, laplacian
+from pinnx.expr import Expr, Symbol, Unknown, laplacian
 from pinnx.options import at_least, check_limits, option
 from pinnx.problem import Condition, Equation, Problem
-from pinnx.expr import Unknown
 from pinnx.trial import Affine
 
 
@@ -50,7 +49,7 @@ class AllenCahn(Equation):
         return self.operator(u) - self.operator(two_body_solution(self.dimension, self.frequency, self.seed))
 
     def conditions(self) -> tuple[Condition, ...]:
-        """u = 0 on the sphere; the trial solution meets it."""
+        """That u = 0 on the sphere; the trial solution meets it."""
         return (Condition("boundary", Unknown("u"), ball(self.dimension).boundary()),)
 
     def problem(self) -> Problem:

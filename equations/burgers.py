@@ -46,7 +46,7 @@ class Burgers(Equation):
         return dt(u) + u * dot(ones, grad(u)) - self.viscosity * laplacian(u)
 
     def conditions(self) -> tuple[Condition, ...]:
-        """u = 1 / (1 + exp(Σx_i / (2ν))) at time 0; the trial solution meets it."""
+        """That u = 1 / (1 + exp(Σx_i / (2ν))) at time 0; the trial solution meets it."""
         return (Condition("initial", Unknown("u") - _front(self, speed=0.0), self._domain().at(0.0)),)
 
     def problem(self) -> Problem:

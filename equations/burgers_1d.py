@@ -49,7 +49,7 @@ class ClassicalBurgers(Equation):
         return dt(u) + u * partial(u, x[0]) - self.viscosity * partial(u, x[0], x[0])
 
     def conditions(self) -> tuple[Condition, ...]:
-        """u = -sin πx at time 0, and 0 at both ends; the trial solution meets them where they are hard."""
+        """That u = -sin πx at time 0, and 0 at both ends; the trial solution meets them where they are hard."""
         u, space = Unknown("u"), Box(-1.0, 1.0, dimension=1)
         return (
             Condition("initial", u - _sine(), AtTime(space, 0.0)),
@@ -83,7 +83,7 @@ def _sine() -> Known:
 
 @lru_cache(maxsize=1)
 def _factor() -> Known:
-    """t (1 - x²)."""
+    """The factor t (1 - x²), which vanishes where there are conditions."""
     return Known(
         "t (1 - x**2)",
         lambda points: points.t * (1 - points.x[:, 0].square()),
@@ -96,7 +96,9 @@ def _factor() -> Known:
 
 @lru_cache(maxsize=8)
 def _cole_hopf(viscosity: float, horizon: float) -> Known:
-    """u = -2ν ∂_x φ / φ with φ(x, t) = E f(y), y = x - 2√(νt) z, z of density ∝ exp(-z²), f(y) = exp(-cos(πy) / (2πν)).
+    """The Cole-Hopf solution: u = -2ν ∂_x φ / φ with φ(x, t) = E f(x - 2√(νt) z).
+
+    Here z has a density ∝ exp(-z²), and f(y) = exp(-cos(πy) / (2πν)).
 
     With g = (log f)' = sin(πy) / (2ν) and expectations weighted by f, u = -2ν E[g] and every derivative of u is a
     polynomial in the moments ∂ᵏφ/φ. They satisfy the equation whatever the quadrature; the quadrature is the
@@ -104,8 +106,11 @@ def _cole_hopf(viscosity: float, horizon: float) -> Known:
     (Trefethen and Weideman, SIAM Review 56 (2014), 385-458).
     """
     nu = viscosity
-    # The integrand is a sum of bumps at least as wide as σ = (2 + 2πt)^(-1/2); the rule's error is exp(-2π² (σ/h)²).
-    step = 0.6 / math.sqrt(2 + 2 * math.pi * horizon)
+    # The rule's error is the integrand's growth along z + iy, at most exp(y² + A (cosh cy - 1)) with A = 1/(2πν) and
+    # c = 2π√(νt), times exp(-2πy/step): this step makes it exp(-45).
+    along = 2 * math.pi * math.sqrt(nu * horizon)
+    y = min(1.0, 2.5 / along)
+    step = 2 * math.pi * y / (45 + y**2 + (math.cosh(along * y) - 1) / (2 * math.pi * nu))
     # log f varies by 1/(πν): beyond this |z| the factor exp(-z²) wins by exp(-40).
     reach = math.sqrt(1 / (math.pi * nu) + 40)
     count = math.ceil(reach / step)

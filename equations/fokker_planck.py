@@ -57,7 +57,7 @@ class FokkerPlanck(Equation):
         return 1 + normal(self.dimension, self.seed)
 
     def conditions(self) -> tuple[Condition, ...]:
-        """u = |x|² at time 0; the trial solution meets it."""
+        """That u = |x|² at time 0; the trial solution meets it."""
         return (Condition("initial", Unknown("u") - squared_norm(), self._domain().at(0.0)),)
 
     def problem(self) -> Problem:

@@ -33,8 +33,8 @@ class HamiltonJacobiBellman(Equation):
     references: ClassVar[tuple[str, ...]] = (
         "J. Han, A. Jentzen, W. E. Solving high-dimensional partial differential equations using deep learning. "
         "PNAS 115(34) (2018), 8505-8510. arXiv 1707.02568",
-        "D. He, S. Li, W. Shi, X. Gao, J. Zhang, J. Bian, L. Wang, T.-Y. Liu. Learning physics-informed neural networks "
-        "without stacked back-propagation. AISTATS 2023. arXiv 2202.09340",
+        "D. He, S. Li, W. Shi, X. Gao, J. Zhang, J. Bian, L. Wang, T.-Y. Liu. Learning physics-informed neural "
+        "networks without stacked back-propagation. AISTATS 2023. arXiv 2202.09340",
         "Z. Hu, Z. Yang, Y. Wang, G. E. Karniadakis, K. Kawaguchi. Bias-variance trade-off in physics-informed neural "
         "networks with randomized smoothing for high-dimensional PDEs. SIAM J. Sci. Comput. 47(4) (2025). "
         "arXiv 2311.15283",
@@ -59,7 +59,7 @@ class HamiltonJacobiBellman(Equation):
         return squared_norm() if self.cost == "quadratic" else _pairs(self).terminal()
 
     def conditions(self) -> tuple[Condition, ...]:
-        """u = g at time T; the trial solution meets it."""
+        """That u = g at time T; the trial solution meets it."""
         return (Condition("terminal", Unknown("u") - self.terminal(), self._domain().at(self.horizon)),)
 
     def problem(self) -> Problem:
@@ -134,7 +134,7 @@ class _Pairs:
         return torch.stack([pull, 2 * self.c2.to(x) * b - pull], dim=2).flatten(1)
 
     def _spread(self, points: Points) -> tuple[Tensor, Tensor]:
-        """s (n, 1) and D (n, d/2)."""
+        """The numbers s (n, 1) and D (n, d/2)."""
         s = 4 * (self.horizon - points.t)[:, None]
         return s, 1 + s * self.p.to(s) + s.square() * self.m.to(s)
 

@@ -76,7 +76,7 @@ class LogFokkerPlanck(Equation):
 
 @lru_cache(maxsize=16)
 def _log_normal(dimension: int, *, moving: bool) -> Known:
-    """log N(x; 0, vI) with v = 2 - exp(-t), or v = 1 if it does not move."""
+    """The logarithm of N(x; 0, vI) with v = 2 - exp(-t), or v = 1 if it does not move."""
 
     def variance(points: Points) -> Tensor:
         return 2 - torch.exp(-points.t) if moving else points.t.new_ones(1)

@@ -32,7 +32,7 @@ def root_mean_square(expr: Expr, domain: Domain) -> float:
 def scale_from_residual(
     residual: Callable[[Symbol], Expr], domain: Domain, factor: Known, offset: Known | float = 0.0
 ) -> float:
-    """The scale of the trial solution scale · factor · f + offset at which a network f of size one balances the residual.
+    """The scale of the trial solution scale · factor · f + offset for which a network f is of size one.
 
     With f = 0 the residual is that of the offset: the forcing, or the operator applied to the initial condition. A
     constant f changes it at the rate of the operator's linear part applied to the factor. The scale is the ratio of
@@ -55,7 +55,10 @@ def scale_from_residual(
 
 
 def scale_from_conditions(conditions: Iterable[Condition], unknown: Unknown) -> float:
-    """Root mean square of the data of some conditions: what is left of them where the unknown is zero; 1 without data."""
+    """Root mean square of the data of some conditions: what is left of them for the zero function.
+
+    It is 1 where there are no data.
+    """
     zero = _constant(0.0)
     squares = [root_mean_square(substitute(c.residual, {unknown: zero}), c.domain) ** 2 for c in conditions]
     mean = sum(squares) / len(squares) if squares else 0.0
@@ -70,7 +73,7 @@ def _constant(value: float) -> Known:
 
 
 def _moved(start: Known, direction: Known, step: float) -> Known:
-    """start + step · direction, with the derivatives of both."""
+    """The function start + step · direction, with the derivatives of both."""
     return _from_atoms(
         f"({start} + {step:g} {direction})",
         lambda points: start(points) + step * direction(points),

@@ -48,7 +48,7 @@ class SineGordon(Equation):
         return self.operator(u) - self.operator(two_body_solution(self.dimension, self.frequency, self.seed))
 
     def conditions(self) -> tuple[Condition, ...]:
-        """u = 0 on the sphere; the trial solution meets it."""
+        """That u = 0 on the sphere; the trial solution meets it."""
         return (Condition("boundary", Unknown("u"), ball(self.dimension).boundary()),)
 
     def problem(self) -> Problem:
