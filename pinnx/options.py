@@ -38,8 +38,10 @@ def option(default: Any, doc: str, *limits: Callable[[Any], str | None]) -> Any:
         doc: what the option means, with its unit.
         limits: functions that return None for a good value, else what is wrong with it ("must be …").
     """
-    kind = {"default_factory": default} if callable(default) else {"default": default}
-    return dataclasses.field(**kind, metadata={"doc": doc, "limits": limits})
+    metadata = {"doc": doc, "limits": limits}
+    if callable(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def broken_limits(value: Any, field: dataclasses.Field[Any]) -> list[str]:
@@ -50,7 +52,7 @@ def broken_limits(value: Any, field: dataclasses.Field[Any]) -> list[str]:
 
 
 def check_limits(options: Any) -> None:
-    """Raise ValueError for the first field of the dataclass `options` that breaks a limit: call it in `__post_init__`."""
+    """Raise ValueError for the first field of a dataclass that breaks a limit; to be called in `__post_init__`."""
     for field in dataclasses.fields(options):
         for sentence in broken_limits(getattr(options, field.name), field):
             raise ValueError(f"{field.name} {sentence}, got {getattr(options, field.name)!r}")

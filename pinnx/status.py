@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import final
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """The ways a run can end; the value is what `result.json` holds."""
 
     DONE = "done"

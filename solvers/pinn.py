@@ -141,8 +141,8 @@ class PinnTraining(Training):
         self._batch_state = self.generator.get_state()
         options, draw = self.options, {"dtype": self.dtype, "method": self.options.sampling}
         batch = [self.problem.domain.sample(options.points, self.generator, **draw)]
-        for condition in self.problem.conditions:
-            batch.append(condition.domain.sample(options.condition_points, self.generator, **draw))
+        domains = (condition.domain for condition in self.problem.conditions)
+        batch.extend(domain.sample(options.condition_points, self.generator, **draw) for domain in domains)
         self._batch = batch
 
     def _terms(self, batch: list[Points]) -> dict[str, Tensor]:

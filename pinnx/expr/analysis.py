@@ -154,14 +154,16 @@ def with_slots(expr: Expr, first: int = 0) -> tuple[Expr, int]:
         return (replace(expr, slot=first), 1) if expr.unknown else (expr, 0)
     if isinstance(expr, Power) and isinstance(expr.exponent, int) and expr.exponent > 1 and has_unknown(expr):
         return with_slots(Product((expr.base,) * expr.exponent), first)
-    used, children = 0, []
+    used, children = 0, list[Expr]()
     for child in expr.children:
         disjoint = isinstance(expr, (Product, Dot))
         child, count = with_slots(child, first + used if disjoint else first)
         used = used + count if disjoint else max(used, count)
         children.append(child)
-    if isinstance(expr, (Sum, Product, Dot)):  # keep the shape: rebuilding would flatten and reorder the factors
-        return type(expr)(*(children if isinstance(expr, Dot) else (tuple(children),))), used
+    if isinstance(expr, Dot):
+        return Dot(*children), used
+    if isinstance(expr, (Sum, Product)):  # keep the shape: rebuilding would flatten and reorder the factors
+        return type(expr)(tuple(children)), used
     return (expr.rebuild(tuple(children)) if children else expr), used
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, final
+from typing import Any, cast, final
 
 from torch import Tensor
 
@@ -205,7 +205,7 @@ def hessian(u: Symbol, group: str | Coordinate = "x") -> Hessian:
 
 
 def trace(matrix: Any, second: Hessian) -> Expr:
-    """trace(A · Hessian).
+    """The second-order operator trace(A · Hessian).
 
     Args:
         matrix: a number (multiple of the identity), a tensor (d,) (diagonal) or (d, d), a `Matrix`, or a function of
@@ -224,7 +224,7 @@ def trace(matrix: Any, second: Hessian) -> Expr:
             raise InputError(f"the matrix of trace(A, hessian(u)) must be (d,) or (d, d), got {tuple(matrix.shape)}")
         matrix = Matrix(matrix, diagonal=matrix.ndim == 1)
     elif callable(matrix):
-        matrix = Matrix(matrix)
+        matrix = Matrix(cast("Callable[[Points], Tensor]", matrix))
     if not isinstance(matrix, Matrix):
         raise InputError(
             f"the matrix of trace(A, hessian(u)) must be a number, tensor, function or Matrix, got {matrix}"
@@ -233,7 +233,7 @@ def trace(matrix: Any, second: Hessian) -> Expr:
 
 
 def partial(u: Symbol, *coordinates: Coordinate | Component) -> Expr:
-    """A partial derivative: `partial(u, x[0], x[0], t)` is the third derivative, twice in x1 and once in t."""
+    """The partial derivative of any order; with x[0], x[0], t it is the third one, twice in x1 and once in t."""
     columns: list[tuple[str, int]] = []
     for coordinate in coordinates:
         if isinstance(coordinate, Component):

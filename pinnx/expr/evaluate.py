@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,10 +28,11 @@ from pinnx.expr.nodes import (
 )
 from pinnx.expr.points import Points
 
-NO_VALUES: Mapping[Atom, Tensor] = {}
+Values = Mapping[Any, Tensor]
+NO_VALUES: Values = {}
 
 
-def evaluate(expr: Expr, points: Points, values: Mapping[Atom, Tensor] = NO_VALUES) -> Tensor:
+def evaluate(expr: Expr, points: Points, values: Values = NO_VALUES) -> Tensor:
     """The value of an expression at every point, in the points' dtype.
 
     Args:
@@ -52,7 +54,7 @@ def evaluate(expr: Expr, points: Points, values: Mapping[Atom, Tensor] = NO_VALU
 class Evaluator:
     """Evaluates several expressions at the same points, each shared part once."""
 
-    def __init__(self, points: Points, values: Mapping[Atom, Tensor] = NO_VALUES):
+    def __init__(self, points: Points, values: Values = NO_VALUES):
         self.points, self.values = points, values
         self._done: dict[Expr, Tensor] = {}
 

@@ -1,7 +1,7 @@
 """Expressions: pointwise algebra over atoms, coefficients and coordinates.
 
-An expression is an immutable tree. Its leaves are numbers, functions of the point, and *atoms*: linear functionals of an
-unknown (`pinnx.expr.atoms`), which an estimator delivers. The tree does the algebra; it knows no estimator.
+An expression is an immutable tree. Its leaves are numbers, functions of the point, and *atoms*: linear functionals of
+an unknown (`pinnx.expr.atoms`), which an estimator delivers. The tree does the algebra; it knows no estimator.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pinnx.expr.points import Points
 
 
-class Expr(ABC):
+class Expr:
     """Base of all expressions.
 
     Attributes:
@@ -278,7 +278,7 @@ class Custom(Expr):
         return Custom(self.function, children, self.name)
 
 
-class Contractible(Expr):
+class Contractible(Expr, ABC):
     """A vector expression that knows a cheaper form of its inner product with a vector free of unknowns."""
 
     rank = 1
@@ -342,7 +342,7 @@ def multiply(*operands: Any) -> Expr:
 def power(base: Any, exponent: float) -> Expr:
     """`base ** exponent` for a constant exponent."""
     base = as_expr(base)
-    if isinstance(exponent, Expr) or isinstance(exponent, bool) or not isinstance(exponent, (int, float)):
+    if isinstance(exponent, (Expr, bool)) or not isinstance(exponent, (int, float)):
         raise InputError(f"an exponent must be a number, got {exponent}")
     if base.rank:
         raise InputError("a vector cannot be raised to a power: use norm2(v) for its squared length")

@@ -24,7 +24,10 @@ from pinnx.expr.nodes import (
 
 SUM, PRODUCT, POWER, LEAF = range(4)
 
-_GREEK = set("alpha beta gamma delta epsilon kappa lambda mu nu xi pi rho sigma tau phi psi omega theta".split())
+_GREEK = frozenset(
+    ("alpha", "beta", "gamma", "delta", "epsilon", "kappa", "lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau")
+    + ("phi", "psi", "omega", "theta")
+)
 
 
 def to_text(expr: Expr) -> str:

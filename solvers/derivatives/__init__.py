@@ -1,4 +1,4 @@
-"""Estimators of derivatives: exact ones, by automatic differentiation and by Taylor mode in the first layer's row space."""
+"""Estimators of derivatives: exact, by automatic differentiation and by Taylor mode in the first layer's row space."""
 
 from pinnx.solvers.derivatives.auto import Auto
 from pinnx.solvers.derivatives.autodiff import Autodiff

@@ -46,7 +46,7 @@ class _CholeskyFactor(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
         weight, factor = ctx.saved_tensors
-        left = torch.linalg.solve_triangular(factor.T, gradient.T, upper=True).T
+        left = torch.linalg.solve_triangular(factor.T, grad_outputs[0].T, upper=True).T
         return left @ weight, None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ class Taylor(DerivativeEstimator):
                 plan.request(atom)
             if plan.needs_reverse and not hidden.requires_grad:
                 hidden.requires_grad_()
-            jet = network.tail(plan.jet(hidden))  # type: ignore[arg-type]
+            jet = push(network, plan.jet(hidden))
             result = plan.read(jet, hidden)
         if not torch.is_grad_enabled():
             result = {atom: value.detach() for atom, value in result.items()}
@@ -68,10 +68,15 @@ def _tail_refusal(network: Network, weight: Tensor) -> str | None:
     probe = Jet(hidden, weight[:, 0].detach()[None, None], None, [SecondOrderSum(0, 1)])
     try:
         with torch.no_grad():
-            result = network.tail(probe)  # type: ignore[arg-type]
+            result = push(network, probe)
     except (UnsupportedError, TypeError, AttributeError) as error:
         return f"the network's tail uses an operation that Taylor mode does not know ({error})"
     return None if isinstance(result, Jet) else "the network's tail does not carry jets through to its output"
+
+
+def push(network: Network, jet: Jet) -> Jet:
+    """The jet behind the network's tail: torch's functions accept jets in the place of tensors."""
+    return cast("Jet", network.tail(cast("Tensor", jet)))
 
 
 class _Plan:
