@@ -101,10 +101,10 @@ class _Decoder:
         if isinstance(hint, type) and issubclass(hint, Enum):
             members = [member for member in hint if member.value == value]
             return members[0] if members else self.mismatch(key, hint, value)
-        if hint in (bool, str) or hint is Path:
-            if not isinstance(value, bool if hint is bool else str):
-                return self.mismatch(key, hint, value)
-            return Path(value) if hint is Path else value
+        if hint is Path:
+            return Path(value) if isinstance(value, str) else self.mismatch(key, hint, value)
+        if hint in (bool, str):
+            return value if isinstance(value, hint) else self.mismatch(key, hint, value)
         if hint in (int, float):
             return self.number(hint, value, key)
         return self.bad(key, f"has the type {getattr(hint, '__name__', hint)}, which a case file cannot hold")

@@ -131,8 +131,8 @@ _PAGE = """\
 
 A case is a [TOML](https://toml.io) file. Only the table `[equation]` is required; what is left out has the default
 below. A key that does not exist, a value of the wrong type or out of its limits is an error, reported with its line;
-all mistakes are reported at once. `pinnx check CASE` does so without solving, `pinnx check --schema` prints a JSON schema
-for editors, and any option can be set on the command line: `pinnx solve CASE --set solver.steps=2000`.
+all mistakes are reported at once. `pinnx check CASE` does so without solving, `pinnx check --schema` prints a JSON
+schema for editors, and any option can be set on the command line: `pinnx solve CASE --set solver.steps=2000`.
 
 ```toml
 title = "Allen–Cahn in the 100-dimensional unit ball"

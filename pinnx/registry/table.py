@@ -34,29 +34,31 @@ BASES: Final[Mapping[str, str]] = {
 REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
     "equations": {
         "allen-cahn": Entry(
-            "pinnx.equations.allen_cahn:AllenCahn", "Δu + u − u³ = g in the unit ball: a reaction-diffusion equilibrium"
+            "pinnx.equations.allen_cahn:AllenCahn", "Δu + u − u³ = g in the unit ball, zero on the sphere"
         ),
         "burgers": Entry(
-            "pinnx.equations.burgers:Burgers", "viscous Burgers equation in d dimensions: a travelling front"
+            "pinnx.equations.burgers:Burgers", "u_t + u Σ ∂_i u − νΔu = 0: a front that moves along the diagonal"
         ),
         "burgers-1d": Entry(
             "pinnx.equations.burgers_1d:ClassicalBurgers",
-            "the classical 1+1-dimensional Burgers problem, with its Cole–Hopf solution",
+            "u_t + u u_x − ν u_xx = 0: the classical steepening sine, with its Cole–Hopf solution",
         ),
         "fokker-planck": Entry(
-            "pinnx.equations.fokker_planck:FokkerPlanck", "density of a diffusion whose drift is not the gradient of it"
+            "pinnx.equations.fokker_planck:FokkerPlanck", "u_t = ½Δu − μ·∇u with u = |x|² at the start"
         ),
-        "heat": Entry("pinnx.equations.heat:Heat", "u_t = Δu: linear diffusion"),
+        "heat": Entry("pinnx.equations.heat:Heat", "u_t = ¼Δu in the unit cube"),
         "hjb-lqg": Entry(
             "pinnx.equations.hjb:HamiltonJacobiBellman",
-            "Hamilton–Jacobi–Bellman equation of a linear-quadratic-Gaussian control problem",
+            "u_t + Δu − |∇u|² = 0: optimal control, with a quadratic or a Rosenbrock cost",
         ),
         "log-fokker-planck": Entry(
             "pinnx.equations.log_fokker_planck:LogFokkerPlanck",
-            "the logarithm of a density, where the density itself underflows",
+            "the logarithm of the density of an Ornstein–Uhlenbeck process",
         ),
-        "poisson": Entry("pinnx.equations.poisson:Poisson", "Δu = g in the unit ball"),
-        "sine-gordon": Entry("pinnx.equations.sine_gordon:SineGordon", "Δu + sin u = g in the unit ball"),
+        "poisson": Entry("pinnx.equations.poisson:Poisson", "−Δu = f in the unit cube, for one of three solutions"),
+        "sine-gordon": Entry(
+            "pinnx.equations.sine_gordon:SineGordon", "Δu + sin u = g in the unit ball, zero on the sphere"
+        ),
     },
     "networks": {
         "mlp": Entry("pinnx.networks.mlp:Mlp", "multilayer perceptron"),

@@ -155,16 +155,13 @@ def test_each_bad_reference_is_one_message(
 
 def test_a_mistake_in_the_users_code_is_told_from_ours(folder: Path) -> None:
     equation = registry.resolve("equations", "./mine.py:Mine", folder)()
-    try:
+    with pytest.raises(ZeroDivisionError) as theirs:
         equation.problem()
-    except ZeroDivisionError as error:
-        mistake = registry.user_mistake(error)
-    assert mistake is not None
+    mistake = registry.user_mistake(theirs.value)
     assert str(mistake) == f"{folder / 'mine.py'}:12: ZeroDivisionError: division by zero"
-    try:
+    with pytest.raises(KeyError) as ours:
         {}["ours"]
-    except KeyError as error:
-        assert registry.user_mistake(error) is None
+    assert registry.user_mistake(ours.value) is None
     assert registry.user_mistake(InputError("known")) is None
 
 
