@@ -121,7 +121,8 @@ def _figure(name: str, image: bytes, caption: str) -> str:
     data = base64.b64encode(image).decode()
     source = f"data:image/png;base64,{data}"
     width = int.from_bytes(image[16:20], "big") // 2  # as the header of a PNG has it; drawn for dense screens
-    return f'<figure><img alt="{_escape(name)}" width="{width}" src="{source}"><figcaption>{_escape(caption)}</figcaption></figure>'
+    picture = f'<img alt="{_escape(name)}" width="{width}" src="{source}">'
+    return f"<figure>{picture}<figcaption>{_escape(caption)}</figcaption></figure>"
 
 
 def _costs(result: Result | None) -> Iterator[str]:
