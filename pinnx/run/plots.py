@@ -53,6 +53,8 @@ _LONGEST_LINE = 3000
 def save(figure: Figure, folder: Path, name: str) -> bytes:
     """Write a figure as PNG and PDF; returns the PNG."""
     make_folder(folder)
+    figure.draw_without_rendering()  # lays it out; once is enough
+    figure.set_layout_engine("none")
     images = {}
     for kind in ("pdf", "png"):
         memory = io.BytesIO()
@@ -245,8 +247,11 @@ def _plane_row(
 
     def draw(axes: Axes, numbers: np.ndarray, **options: Any) -> Any:
         mesh = numbers.T if transpose else numbers
-        shading = "gouraud" if np.isfinite(mesh).all() else "nearest"
-        return axes.pcolormesh(field.axes[across], field.axes[up], mesh, shading=shading, rasterized=True, **options)
+        extent = [bound for name in (across, up) for bound in _pixel_bounds(field.axes[name])]
+        smooth = "bilinear" if np.isfinite(mesh).all() else "nearest"
+        image = axes.imshow(mesh, extent=extent, origin="lower", aspect="auto", interpolation=smooth, **options)
+        axes.set(xlim=field.axes[across][[0, -1]], ylim=field.axes[up][[0, -1]])
+        return image
 
     # One scale for solution and reference: a difference in color is a difference in value.
     low, high = _range(values if exact is None else np.stack([values, exact]))
@@ -261,6 +266,12 @@ def _plane_row(
     image = draw(shown[2], values - exact, cmap="RdBu_r", vmin=-reach, vmax=reach)
     shown[2].set_title(f"error {symbol(name)} − {symbol(name)}$^\\ast$")
     _color_bar(figure, image, bars[1])
+
+
+def _pixel_bounds(line: np.ndarray) -> tuple[float, float]:
+    """Where the pixels of a uniform axis begin and end: each value is the center of one."""
+    half = (line[-1] - line[0]) / (len(line) - 1) / 2
+    return float(line[0] - half), float(line[-1] + half)
 
 
 def _color_bar(figure: Figure, image: Any, place: Axes) -> None:

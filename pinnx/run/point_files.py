@@ -96,7 +96,9 @@ class CsvFile(PointFile):
                     raise self.bad(f"expected a number, found {cell.strip()!r}", number)
                 if not np.isfinite(float(cell)):
                     raise self.bad(f"expected a finite number, found {cell.strip()}", number)
-        return self.checked(np.array([[float(row[i]) for i in order] for _, row in rows]).reshape(len(rows), -1))
+        return self.checked(
+            np.array([[float(row[i]) for i in order] for _, row in rows]).reshape(len(rows), len(self.labels))
+        )
 
     def write(self, path: Path, points: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
         table = np.column_stack([points, *values.values()])
