@@ -106,7 +106,9 @@ def read_solution(path: Path) -> tuple[Field, np.ndarray, int]:
             )
             return field, file["residuals"][()], int(file.attrs["step"])
     except (OSError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"not a solution file of pinnx ({error}); remove it to have it made again", file=path) from None
+        raise InputError(
+            f"not a solution file of pinnx ({error}); remove it to have it made again", file=path
+        ) from None
 
 
 def field_of(solution: Solution, dimensions: int = 2) -> Field:

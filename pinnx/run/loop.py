@@ -128,9 +128,7 @@ def _interruption(*, enabled: bool) -> Iterator[_Interruption]:
             signal.signal(number, handler)
 
 
-def _stopped(
-    training: Training, recorder: Recorder, clock: Clock, interruption: _Interruption, saved: int
-) -> Status:
+def _stopped(training: Training, recorder: Recorder, clock: Clock, interruption: _Interruption, saved: int) -> Status:
     if saved != training.step_number:
         recorder.checkpoint(training, clock)
     name = interruption.signal.name if interruption.signal else "request"

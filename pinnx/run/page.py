@@ -84,8 +84,10 @@ def _equation(run: RunDirectory) -> Iterator[str]:
         formula = formula_html(each["latex"] + " = 0", each["text"] + " = 0")
         yield f'<p class="equation"><span>{_escape(each["name"])}</span> {formula}</p>'
     sizes = {name: size for name, size in problem["coordinates"]}
-    space = ", ".join(f"<i>{_escape(name)}</i> ∈ ℝ" + (f"<sup>{size}</sup>" if size > 1 else "") for name, size in sizes.items())
-    yield f'<p>{_escape(problem["equation"])}, unknown <i>{", ".join(map(_escape, problem["unknowns"]))}</i>, {space}</p>'
+    space = ", ".join(
+        f"<i>{_escape(name)}</i> ∈ ℝ" + (f"<sup>{size}</sup>" if size > 1 else "") for name, size in sizes.items()
+    )
+    yield f"<p>{_escape(problem['equation'])}, unknown <i>{', '.join(map(_escape, problem['unknowns']))}</i>, {space}</p>"
     if problem["references"]:
         items = "".join(f"<li>{_escape(reference)}</li>" for reference in problem["references"])
         yield f"<ul class='references'>{items}</ul>"
@@ -161,7 +163,9 @@ def _flat(value: Any) -> str:
 
 def _pairs(table: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><th>{_escape(key)}</th><td>{_escape(value)}</td></tr>" for key, value in table.items() if value is not None
+        f"<tr><th>{_escape(key)}</th><td>{_escape(value)}</td></tr>"
+        for key, value in table.items()
+        if value is not None
     )
     return f"<table class='pairs'>{rows}</table>"
 

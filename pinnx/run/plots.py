@@ -99,7 +99,9 @@ def residual_figure(residuals: np.ndarray) -> Figure:
     """The law of the residual over the domain, one panel per equation."""
     columns = residuals.reshape(len(residuals), -1).T.astype(float)
     figure = _figure(3.4 * len(columns), 2.6)
-    for index, (axes, values) in enumerate(zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True)):
+    for index, (axes, values) in enumerate(
+        zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True)
+    ):
         values = values[np.isfinite(values)]
         low, high = np.quantile(values, [0.002, 0.998]) if len(values) else (-1.0, 1.0)
         reach = max(abs(low), abs(high)) or 1.0
@@ -150,9 +152,7 @@ def _losses(axes: Axes, position: np.ndarray, metrics: Mapping[str, np.ndarray])
         axes.set_yscale("symlog", linthresh=max(float(np.quantile(np.abs(every), 0.05)), 1e-300))
 
 
-def _errors(
-    axes: Axes, position: np.ndarray, error: np.ndarray, baselines: Mapping[str, ErrorTable | None]
-) -> None:
+def _errors(axes: Axes, position: np.ndarray, error: np.ndarray, baselines: Mapping[str, ErrorTable | None]) -> None:
     marker = "o" if len(error) <= 40 else None
     axes.plot(*_thinned(position, error), color=BLUE, marker=marker, markersize=3, label="solution")
     levels = []
@@ -160,14 +160,16 @@ def _errors(
         errors = baselines.get(name)
         if errors and errors["relative_l2"] > 0:
             levels.append(errors["relative_l2"])
-            axes.axhline(errors["relative_l2"], color=color, linestyle=dashes, linewidth=1.0, label=_BASELINE_NAMES[name])
+            axes.axhline(
+                errors["relative_l2"], color=color, linestyle=dashes, linewidth=1.0, label=_BASELINE_NAMES[name]
+            )
     every = np.array([*error[np.isfinite(error)], *levels])
     if len(every) and every.min() > 0:
         axes.set_yscale("log")
 
 
 def _line_figure(field: Field) -> Figure:
-    (label, line), = field.axes.items()
+    ((label, line),) = field.axes.items()
     rows = 2 if field.exact else 1
     figure = _figure(3.6 * len(field.values), 2.3 * rows)
     grid = figure.subplots(rows, len(field.values), squeeze=False, sharex=True)
@@ -201,7 +203,10 @@ def _plane_figure(field: Field) -> Figure:
         exact = field.exact.get(name)
         panels = {symbol(name): values}
         if exact is not None:
-            panels |= {f"reference {symbol(name)}$^\\ast$": exact, f"error {symbol(name)} − {symbol(name)}$^\\ast$": None}
+            panels |= {
+                f"reference {symbol(name)}$^\\ast$": exact,
+                f"error {symbol(name)} − {symbol(name)}$^\\ast$": None,
+            }
         _plane_row(figure, list(row), field, (across, up), values, exact, list(panels))
     for axes in grid.ravel():
         axes.grid(visible=False)

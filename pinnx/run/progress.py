@@ -109,7 +109,12 @@ class Terminal(Progress):
     def __init__(self, console: Console):
         self.console = console
         self._bar = Bar(
-            BarColumn(bar_width=None), TaskProgressColumn(), _State(), console=console, refresh_per_second=5, expand=True
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            _State(),
+            console=console,
+            refresh_per_second=5,
+            expand=True,
         )
         self._task = self._bar.add_task("", total=None, visible=False)
         self._error: float | None = None
