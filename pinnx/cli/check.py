@@ -1,0 +1,81 @@
+"""`pinnx check`: everything short of training."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pinnx.cli.arguments import add_case, case_from
+from pinnx.errors import InputError
+
+if TYPE_CHECKING:
+    from pinnx.cli.arguments import Commands
+
+_EPILOG = """\
+examples:
+  pinnx check my_case.toml
+  pinnx check my_case.toml --set equation.dimension=100000
+  pinnx check --schema > case.schema.json       for editors that complete and check TOML
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    check = commands.add_parser(
+        "check",
+        help="check a case without solving it",
+        description="Read a case, build it and do one step; print the parameters, the memory and the time of a step.",
+        epilog=_EPILOG,
+    )
+    add_case(check, nargs="?")
+    check.add_argument("--schema", action="store_true", help="print the JSON schema of case files instead")
+    check.set_defaults(run=_check)
+
+
+def schema_text() -> str:
+    """The JSON schema of case files, as it ships with the package."""
+    return (importlib.resources.files("pinnx") / "case" / "schema.json").read_text(encoding="utf-8")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    if arguments.schema:
+        print(schema_text(), end="")
+        return 0
+    if arguments.case is None:
+        raise InputError("expected a case file or --schema (see pinnx check --help)", key="CASE")
+    case = case_from(arguments)
+    from pinnx.run import check
+
+    print(f"{arguments.case}: {case.heading}")
+    print("\n".join(figures(check(case))))
+    return 0
+
+
+def figures(table: Mapping[str, Any]) -> list[str]:
+    """One aligned line per figure; lists of sentences become one line each."""
+    width = max((len(name) for name in table), default=0)
+    lines = []
+    for name, value in table.items():
+        items = value if isinstance(value, list | tuple) else [value]
+        lines += [f"  {_label(name):<{width}}  {_figure(name, item)}" for item in items]
+    return lines
+
+
+def _label(name: str) -> str:
+    return name.removesuffix("_bytes").replace("_", " ")
+
+
+def _figure(name: str, value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if name.endswith("_bytes"):
+        return f"{value / 2**20:.1f} MiB"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ")
+    if isinstance(value, float):
+        return f"{value:.3g} s" if "seconds" in name else f"{value:.4g}"
+    return str(value)

@@ -1,0 +1,100 @@
+"""The table of everything that pinnx ships and a case file can name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+
+@final
+@dataclass(frozen=True)
+class Entry:
+    """One name of a family.
+
+    Attributes:
+        target: where the class is, "package.module:Class".
+        summary: what it is, in one line.
+    """
+
+    target: str
+    summary: str
+
+
+BASES: Final[Mapping[str, str]] = {
+    "equations": "pinnx.problem:Equation",
+    "networks": "pinnx.networks.base:NetworkSpec",
+    "solvers": "pinnx.solvers.base:Solver",
+    "derivatives": "pinnx.solvers.derivatives.base:DerivativeEstimator",
+    "optimizers": "pinnx.solvers.training.base:Optimizer",
+    "schedules": "pinnx.solvers.training.schedules:Schedule",
+}
+"""The abstract class of each family: an option of this type takes a table that names a member."""
+
+REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
+    "equations": {
+        "allen-cahn": Entry(
+            "pinnx.equations.allen_cahn:AllenCahn", "Δu + u − u³ = g in the unit ball, zero on the sphere"
+        ),
+        "burgers": Entry(
+            "pinnx.equations.burgers:Burgers", "u_t + u Σ ∂_i u − νΔu = 0: a front that moves along the diagonal"
+        ),
+        "burgers-1d": Entry(
+            "pinnx.equations.burgers_1d:ClassicalBurgers",
+            "u_t + u u_x − ν u_xx = 0: the classical steepening sine, with its Cole–Hopf solution",
+        ),
+        "fokker-planck": Entry(
+            "pinnx.equations.fokker_planck:FokkerPlanck", "u_t = ½Δu − μ·∇u with u = |x|² at the start"
+        ),
+        "heat": Entry("pinnx.equations.heat:Heat", "u_t = ¼Δu in the unit cube"),
+        "hjb-lqg": Entry(
+            "pinnx.equations.hjb:HamiltonJacobiBellman",
+            "u_t + Δu − |∇u|² = 0: optimal control, with a quadratic or a Rosenbrock cost",
+        ),
+        "log-fokker-planck": Entry(
+            "pinnx.equations.log_fokker_planck:LogFokkerPlanck",
+            "the logarithm of the density of an Ornstein–Uhlenbeck process",
+        ),
+        "poisson": Entry("pinnx.equations.poisson:Poisson", "−Δu = f in the unit cube, for one of three solutions"),
+        "sine-gordon": Entry(
+            "pinnx.equations.sine_gordon:SineGordon", "Δu + sin u = g in the unit ball, zero on the sphere"
+        ),
+    },
+    "networks": {
+        "mlp": Entry("pinnx.networks.mlp:Mlp", "multilayer perceptron"),
+        "fourier": Entry("pinnx.networks.fourier:FourierMlp", "multilayer perceptron on random Fourier features"),
+        "residual": Entry("pinnx.networks.residual:ResidualMlp", "perceptron whose blocks add to their input"),
+        "modified": Entry("pinnx.networks.modified:ModifiedMlp", "perceptron gated by two encodings of its input"),
+    },
+    "solvers": {
+        "pinn": Entry(
+            "pinnx.solvers.pinn:Pinn", "physics-informed network: least squares of the residual at random points"
+        ),
+    },
+    "derivatives": {
+        "auto": Entry(
+            "pinnx.solvers.derivatives.auto:Auto", "the fastest exact way that the network and the equation allow"
+        ),
+        "autodiff": Entry(
+            "pinnx.solvers.derivatives.autodiff:Autodiff", "automatic differentiation: any network, any order"
+        ),
+        "taylor": Entry(
+            "pinnx.solvers.derivatives.taylor:Taylor",
+            "Taylor mode in the first layer's row space: its cost hardly grows with the dimension",
+        ),
+    },
+    "optimizers": {
+        "adam": Entry("pinnx.solvers.training.adam:Adam", "Adam: robust, cheap per step"),
+        "lbfgs": Entry(
+            "pinnx.solvers.training.lbfgs:Lbfgs", "L-BFGS with a line search: for small problems, on fixed points"
+        ),
+        "soap": Entry("pinnx.solvers.training.soap:Soap", "SOAP: Adam in the eigenbasis of Shampoo's preconditioner"),
+    },
+    "schedules": {
+        "constant": Entry("pinnx.solvers.training.schedules:Constant", "the learning rate stays as it is"),
+        "exponential": Entry("pinnx.solvers.training.schedules:Exponential", "a constant factor per step"),
+        "cosine": Entry("pinnx.solvers.training.schedules:Cosine", "falls along half a cosine"),
+        "linear": Entry("pinnx.solvers.training.schedules:Linear", "falls linearly"),
+    },
+}
+"""family -> name -> entry, for what pinnx ships; `entries` adds what other packages register."""
