@@ -60,7 +60,7 @@ def main() -> int:
     print(page)
     if not asked.quick:
         JSON.parent.mkdir(exist_ok=True)
-        JSON.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        JSON.write_text(_json(result), encoding="utf-8")
         PAGE.write_text(page, encoding="utf-8")
         print(f"Written: {JSON.relative_to(ROOT)}, {PAGE.relative_to(ROOT)}", file=sys.stderr)
     return 0 if any(m["package"] == "pinnx" for m in measurements) else 1
@@ -130,6 +130,13 @@ def _worker(name: str, python: Path, dimension: int, asked: argparse.Namespace) 
         f"d = {dimension:>6}  {name:8} {milliseconds:10.1f} ms  ({len(measurement['seconds'])} steps)", file=sys.stderr
     )
     return measurement
+
+
+def _json(result: dict[str, Any]) -> str:
+    """The result, one measurement a line."""
+    lines = ",\n".join(f"  {json.dumps(measurement)}" for measurement in result["measurements"])
+    head = json.dumps({**result, "measurements": []}, indent=1)
+    return head.replace('"measurements": []', f'"measurements": [\n{lines}\n ]') + "\n"
 
 
 def _machine(threads: int, load: float | None) -> dict[str, Any]:

@@ -104,8 +104,8 @@ def main() -> None:
         asked.dimension,
         losses[0],
         clock,
-        first_layer_seconds=alone[-count:],
-        drawing_seconds=drawing[-count:],
+        first_layer_seconds=task.rounded(alone[-count:]),
+        drawing_seconds=task.rounded(drawing[-count:]),
     )
 
 

@@ -101,11 +101,16 @@ def report(package: str, dimension: int, loss: float, clock: Clock, **more: obje
         "torch": torch.__version__,
         "dimension": dimension,
         "loss": loss,
-        "seconds": clock.seconds,
+        "seconds": rounded(clock.seconds),
         "peak_memory_bytes": _peak_memory(),
         **more,
     }
     print(json.dumps(answer), flush=True)
+
+
+def rounded(seconds: Sequence[float]) -> list[float]:
+    """To microseconds."""
+    return [round(each, 6) for each in seconds]
 
 
 def _peak_memory() -> int | None:
