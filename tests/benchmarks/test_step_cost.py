@@ -54,7 +54,7 @@ def test_the_worker_of_pinnx_takes_the_step_that_the_task_states(
     points = task.draw_points(dimension)
     u, second = vmap(value)(points), vmap(hessian(value))(points)
     loss = (second.diagonal(dim1=1, dim2=2).sum(1) + u - u**3).square().mean()
-    assert answer["loss"] == pytest.approx(float(loss), rel=1e-4)
+    assert answer["loss"] == pytest.approx(loss.item(), rel=1e-4)
 
 
 def _measurement(package: str, number: int, seconds: float) -> dict[str, object]:
