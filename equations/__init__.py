@@ -6,3 +6,25 @@ if __name__ != "pinnx.equations":  # reached through the link pinnx/equations, n
     raise ImportError(
         "this folder is imported by its dotted name: write `import pinnx.equations`, not `import equations`"
     )
+
+from pinnx.equations.allen_cahn import AllenCahn
+from pinnx.equations.burgers import Burgers
+from pinnx.equations.burgers_1d import ClassicalBurgers
+from pinnx.equations.fokker_planck import FokkerPlanck
+from pinnx.equations.heat import Heat
+from pinnx.equations.hjb import HamiltonJacobiBellman
+from pinnx.equations.log_fokker_planck import LogFokkerPlanck
+from pinnx.equations.poisson import Poisson
+from pinnx.equations.sine_gordon import SineGordon
+
+__all__ = [
+    "AllenCahn",
+    "Burgers",
+    "ClassicalBurgers",
+    "FokkerPlanck",
+    "HamiltonJacobiBellman",
+    "Heat",
+    "LogFokkerPlanck",
+    "Poisson",
+    "SineGordon",
+]

@@ -40,7 +40,7 @@ class Box(MappedDomain):
         sizes |= {self.dimension} if self.dimension else set()
         if len(sizes) != 1 or min(sizes) < 1:
             raise InputError(
-                f"a box needs one number of coordinates, at least 1, from low, high and dimension; found {sorted(sizes)}"
+                f"low, high and dimension must agree on one number of coordinates, at least 1; found {sorted(sizes)}"
             )
         object.__setattr__(self, "dimension", sizes.pop())
         for end in ("low", "high"):

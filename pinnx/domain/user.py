@@ -24,7 +24,7 @@ BoundarySampler = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 @final
 @dataclass(frozen=True, eq=False)
 class UserDomain(Domain):
-    """A domain given by functions: how to draw its points, and, as far as they are needed, what is inside and on its edge.
+    """A domain given by functions: how to draw its points and, where needed, what is inside and on its edge.
 
     Attributes:
         system: names and columns of the coordinates.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ def linear(inputs: int, outputs: int, generator: torch.Generator, dtype: torch.d
 
     This is the initialization of nearly all the published networks of this field (Glorot and Bengio, AISTATS 2010).
     """
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, device=generator.device, dtype=dtype)
+    layer = cast(nn.Linear, nn.utils.skip_init(nn.Linear, inputs, outputs, device=generator.device, dtype=dtype))
     with torch.no_grad():
         nn.init.xavier_normal_(layer.weight, generator=generator)
         nn.init.zeros_(layer.bias)

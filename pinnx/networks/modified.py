@@ -34,9 +34,9 @@ class ModifiedNetwork(Network):
         low, high, value = torch.chunk(self.activation(hidden), 3, dim=-1)
         difference = high - low
         for layer in self.hidden:
-            gate = self.activation(nn.functional.linear(value, layer.weight, layer.bias))
+            gate = self.activation(layer(value))
             value = low + gate * difference
-        return nn.functional.linear(value, self.last.weight, self.last.bias)
+        return self.last(value)
 
 
 @final

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pinnx.networks.base import Network, NetworkSpec
 from pinnx.networks.layers import ACTIVATIONS, linear, scaled, stack
@@ -29,8 +29,8 @@ class ResidualNetwork(Network):
     def tail(self, hidden: Tensor) -> Tensor:
         value = self.activation(hidden)
         for layer in self.hidden:
-            value = value + self.activation(nn.functional.linear(value, layer.weight, layer.bias))
-        return nn.functional.linear(value, self.last.weight, self.last.bias)
+            value = value + self.activation(layer(value))
+        return self.last(value)
 
 
 @final

@@ -6,13 +6,22 @@ operator's matrix). Any S with S Sᵀ = W Wᵀ may therefore replace W, and an h
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+_Tensors = TypeVar("_Tensors", bound=Callable[..., Tensor])
 
+
+def _not_compiled(function: _Tensors) -> _Tensors:
+    """Leave a function out of torch.compile: its way depends on the data."""
+    return cast("_Tensors", torch.compiler.disable(function))
+
+
+@_not_compiled
 def row_space_factor(weight: Tensor) -> Tensor:
     """S (h, h) with S Sᵀ = W Wᵀ in value and in first-order gradient.
 
@@ -30,7 +39,7 @@ def row_space_factor(weight: Tensor) -> Tensor:
     diagonal = factor.diagonal()
     # L⁻¹ amplifies rounding by cond(L): below this the backward product would lose half of the digits.
     threshold = torch.finfo(weight.dtype).eps ** 0.5
-    if int(info) == 0 and bool(diagonal.min() > threshold * diagonal.max()):
+    if bool((info == 0) & (diagonal.min() > threshold * diagonal.max())):
         return _CholeskyFactor.apply(weight, factor)
     basis = torch.linalg.qr(weight.detach().T).Q
     return weight @ basis
@@ -46,7 +55,7 @@ class _CholeskyFactor(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         weight, factor = ctx.saved_tensors
         left = torch.linalg.solve_triangular(factor.T, grad_outputs[0].T, upper=True).T
         return left @ weight, None

@@ -143,7 +143,7 @@ def test_unknown_methods_are_answered_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Box(0.0, 1.0), "one number of coordinates"),
+        (lambda: Box(0.0, 1.0), "agree on one number"),
         (lambda: Box((0.0, 1.0), (1.0, 2.0, 3.0)), r"found \[2, 3\]"),
         (lambda: Box(1.0, 1.0, dimension=2), "low < high"),
         (lambda: Interval(1.0, 0.0), "low < high"),

@@ -1,0 +1,87 @@
+"""The report of a run: figures, and one page that carries everything in itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pinnx.errors import InputError
+from pinnx.run.checkpoints import Checkpoints
+from pinnx.run.directory import RunDirectory
+from pinnx.run.fields import field_of, read_solution, residual_sample, write_solution
+from pinnx.run.files import write_text
+from pinnx.run.metrics import read_metrics
+from pinnx.run.page import page
+from pinnx.run.plots import residual_figure, save, solution_figure, style, training_figure
+
+if TYPE_CHECKING:
+    from pinnx.solvers.solution import Solution
+
+#: Figures by name, with what the page says below them.
+CAPTIONS = {
+    "training": "Loss and error against steps and against the time spent in them. A thick line is a running median.",
+    "solution": "Solution, reference where one is known, and their difference.",
+    "residual": "Residual of the equation at points drawn from the domain's own law.",
+}
+
+
+def report(directory: Path | str) -> Path:
+    """Make the figures and the page of a run, also of one that goes on or was killed.
+
+    Returns:
+        The page, `report.html` in the run directory.
+
+    Raises:
+        InputError: this is no run directory, or a file in it is damaged.
+    """
+    run = RunDirectory(directory)
+    run.require_run()
+    newest = Checkpoints(run.checkpoints).newest_step
+    if newest is not None and not _is_current(run, newest):
+        from pinnx.run.running import solution_of  # it imports this module
+
+        _write_solution(run, *solution_of(run, run.read_case()))
+    return _write_page(run)
+
+
+def write_figures_and_report(run: RunDirectory, solution: Solution, step: int) -> None:
+    """Write `solution.h5`, the figures and `report.html`."""
+    _write_solution(run, solution, step)
+    _write_page(run)
+
+
+def _write_solution(run: RunDirectory, solution: Solution, step: int) -> None:
+    write_solution(run.solution, field_of(solution), residual_sample(solution), step)
+
+
+def _is_current(run: RunDirectory, step: int) -> bool:
+    """Whether `solution.h5` is that of the newest checkpoint."""
+    if not run.solution.is_file():
+        return False
+    try:
+        return read_solution(run.solution)[2] == step
+    except InputError:
+        return False  # it is made again
+
+
+def _write_page(run: RunDirectory) -> Path:
+    images = draw(run)
+    write_text(run.report, page(run, images, CAPTIONS))
+    return run.report
+
+
+def draw(run: RunDirectory) -> dict[str, bytes]:
+    """Draw the figures that the files of a run allow for; returns the PNG images by name."""
+    images = {}
+    result = run.read_result()
+    with style():
+        if run.metrics.is_file() and len(next(iter((metrics := read_metrics(run.metrics)).values()))):
+            images["training"] = save(training_figure(metrics, result.baselines if result else {}), run.plots, "training")
+        if run.solution.is_file():
+            field, residuals, _ = read_solution(run.solution)
+            images["solution"] = save(solution_figure(field), run.plots, "solution")
+            if np.isfinite(residuals).any():
+                images["residual"] = save(residual_figure(residuals), run.plots, "residual")
+    return images

@@ -1,0 +1,59 @@
+"""The user's own Python files that an equation comes from: a complete run directory holds copies of them."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pinnx.run.files import make_folder, write_bytes
+
+
+def user_sources(equation: type, folder: Path | None) -> list[Path]:
+    """The file that defines an equation, if it is the user's own, and the files beside it that it imports.
+
+    Args:
+        equation: the class.
+        folder: of the case file; modules that lie in it are the user's, too.
+
+    Returns:
+        Absolute paths, that of the equation first; empty for equations of installed packages.
+    """
+    file = getattr(sys.modules.get(equation.__module__), "__file__", None)
+    if file is None or equation.__module__ == "__main__":
+        return []
+    own = Path(file).resolve()
+    loaded_by_path = equation.__module__ not in sys.modules or equation.__module__.startswith("pinnx_user_")
+    beside_case = folder is not None and own.is_relative_to(folder.resolve()) and "site-packages" not in own.parts
+    if not (loaded_by_path or beside_case) or equation.__module__.startswith("pinnx."):
+        return []
+    return list(_with_imports(own, set()))
+
+
+def copy_sources(files: list[Path], target: Path) -> None:
+    """Copy files into a folder, flat: modules that lay beside each other still find each other there."""
+    if files:
+        make_folder(target)
+    for file in files:
+        write_bytes(target / file.name, file.read_bytes())
+
+
+def _with_imports(file: Path, seen: set[Path]) -> Iterator[Path]:
+    if file in seen:
+        return
+    seen.add(file)
+    yield file
+    for name in _imported(file):
+        module = file.parent / f"{name}.py"
+        if module.is_file():
+            yield from _with_imports(module, seen)
+
+
+def _imported(file: Path) -> Iterator[str]:
+    """Names of the top-level modules that a file imports."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]

@@ -1,0 +1,7 @@
+"""Conformance kits: subclass one in a test module, name your class, and inherit the tests."""
+
+from __future__ import annotations
+
+from pinnx.testing.equations import EquationConformance
+
+__all__ = ["EquationConformance"]
