@@ -157,7 +157,7 @@ def test_cite(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_check(folder: Path, room: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "mine.toml", "--device", "cpu"]) == 0
     assert capsys.readouterr().out == (
-        "mine.toml: Mine\n  parameters        12 345\n  memory            1.0 MiB\n  seconds per step  0.0123 s\n"
+        "mine.toml: Mine\n  parameters     12 345\n  memory         1.0 MiB\n  time per step  0.0123 s\n"
     )
     ((_, (case,), _),) = room.calls
     assert case.device == "cpu"
@@ -166,12 +166,12 @@ def test_check(folder: Path, room: SimpleNamespace, capsys: pytest.CaptureFixtur
 def test_figures_of_all_kinds() -> None:
     table = {"notes": ["one", "two"], "peak_bytes": None, "ok": True, "loss": 0.123456, "device": "cpu"}
     assert figures(table) == [
-        "  notes       one",
-        "  notes       two",
-        "  peak        unknown",
-        "  ok          yes",
-        "  loss        0.1235",
-        "  device      cpu",
+        "  notes   one",
+        "  notes   two",
+        "  peak    unknown",
+        "  ok      yes",
+        "  loss    0.1235",
+        "  device  cpu",
     ]
 
 
