@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -272,5 +273,6 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 def test_a_terminal_without_the_letters_gets_question_marks() -> None:
     command = [sys.executable, "-m", "pinnx", "list", "equations"]
-    result = subprocess.run(command, capture_output=True, env={"PYTHONIOENCODING": "ascii", "PATH": ""}, check=True)
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(pinnx.__file__).parents[1])}
+    result = subprocess.run(command, capture_output=True, env=environment, check=True)
     assert b"u_t = ??u" in result.stdout
