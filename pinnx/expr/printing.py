@@ -84,7 +84,7 @@ class _Printer:
         return rf"\{expr.name}" if isinstance(expr, Function) and expr.name != "sqrt" else rf"\mathrm{{{expr.name}}}"
 
     def _sum(self, expr: Sum) -> str:
-        shown = self.show(expr.terms[0], PRODUCT)
+        shown = self.show(expr.terms[0], SUM)
         for term in expr.terms[1:]:
             negative = _negated(term)
             shown += f" - {self.show(negative, PRODUCT)}" if negative is not None else f" + {self.show(term, PRODUCT)}"

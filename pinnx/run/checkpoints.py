@@ -107,4 +107,6 @@ def read_checkpoint(file: Path) -> Checkpoint:
         raise InputError(error.message, file=file) from None
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"not a checkpoint of pinnx, or damaged ({type(error).__name__}: {reason})", file=file) from None
+        raise InputError(
+            f"not a checkpoint of pinnx, or damaged ({type(error).__name__}: {reason})", file=file
+        ) from None

@@ -130,7 +130,7 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from writing this run; the system lifts the lock when this process ends, however it ends.
+        """Keep other processes from writing this run; the system lifts the lock when this process ends, killed or not.
 
         Raises:
             InputError: another process holds it.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Elements (points × coordinates) of a field, and of one evaluation of it.
 TOTAL_ELEMENTS, CHUNK_ELEMENTS = 1 << 28, 1 << 21
 #: Points per axis of a line, a plane, a box.
-RESOLUTION = {1: 513, 2: 129, 3: 49}
+RESOLUTION = {1: 513, 2: 201, 3: 49}
 #: Elements and points of the sample of residuals.
 RESIDUAL_ELEMENTS, RESIDUAL_POINTS, RESIDUAL_SEED = 1 << 19, 4096, 382_914_077
 
@@ -97,16 +97,18 @@ def read_solution(path: Path) -> tuple[Field, np.ndarray, int]:
     """
     try:
         with h5py.File(path, "r") as file:
-            names = [str(name) for name in file.attrs["unknowns"]]
+            names = [str(name) for name in np.atleast_1d(np.asarray(file.attrs["unknowns"]))]
             field = Field(
                 {name: values[()] for name, values in file["axes"].items()},
                 str(file.attrs["fixed"]),
                 {name: file[name][()] for name in names},
                 {name: file[f"{name}_exact"][()] for name in names if f"{name}_exact" in file},
             )
-            return field, file["residuals"][()], int(file.attrs["step"])
+            return field, file["residuals"][()], int(np.asarray(file.attrs["step"]))
     except (OSError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"not a solution file of pinnx ({error}); remove it to have it made again", file=path) from None
+        raise InputError(
+            f"not a solution file of pinnx ({error}); remove it to have it made again", file=path
+        ) from None
 
 
 def field_of(solution: Solution, dimensions: int = 2) -> Field:

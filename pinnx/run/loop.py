@@ -128,13 +128,12 @@ def _interruption(*, enabled: bool) -> Iterator[_Interruption]:
             signal.signal(number, handler)
 
 
-def _stopped(
-    training: Training, recorder: Recorder, clock: Clock, interruption: _Interruption, saved: int
-) -> Status:
+def _stopped(training: Training, recorder: Recorder, clock: Clock, interruption: _Interruption, saved: int) -> Status:
     if saved != training.step_number:
         recorder.checkpoint(training, clock)
-    name = interruption.signal.name if interruption.signal else "request"
-    return Status(Outcome.STOPPED, f"stopped by {name} after step {training.step_number} of {training.total_steps}")
+    name = interruption.signal.name if interruption.signal else "a request"
+    name += " (Ctrl-C)" if interruption.signal is signal.SIGINT else ""
+    return Status(Outcome.STOPPED, f"{name} ended the run after step {training.step_number} of {training.total_steps}")
 
 
 def _diverged(training: Training, recorder: Recorder, clock: Clock, error: DivergedError) -> Status:

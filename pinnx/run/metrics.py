@@ -49,7 +49,9 @@ class Metrics:
         keep = sum(value <= step for value in self._columns[STEP])
         columns = {name: column[:keep] for name, column in self._columns.items()}
         self._columns = {
-            name: column for name, column in columns.items() if name == STEP or not all(value != value for value in column)
+            name: column
+            for name, column in columns.items()
+            if name == STEP or not all(value != value for value in column)
         }
 
     def table(self) -> dict[str, np.ndarray]:
@@ -86,7 +88,9 @@ def read_metrics(path: Path | str) -> dict[str, np.ndarray]:
         raise InputError("no such file: this run has no metrics yet", file=path)
     try:
         with h5py.File(path, "r") as file:
-            table = {str(dataset.attrs.get("name", key)): np.asarray(dataset[()], float) for key, dataset in file.items()}
+            table = {
+                str(dataset.attrs.get("name", key)): np.asarray(dataset[()], float) for key, dataset in file.items()
+            }
     except (OSError, TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"not a metrics file of pinnx ({error})", file=path) from None
     lengths = {len(column) if column.ndim == 1 else -1 for column in table.values()}

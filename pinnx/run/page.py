@@ -83,9 +83,20 @@ def _equation(run: RunDirectory) -> Iterator[str]:
     for each in problem["conditions"][:_SHOWN_FORMULAS]:
         formula = formula_html(each["latex"] + " = 0", each["text"] + " = 0")
         yield f'<p class="equation"><span>{_escape(each["name"])}</span> {formula}</p>'
+<<<<<<< HEAD
     sizes = {name: size for name, size in problem["coordinates"]}
-    space = ", ".join(f"<i>{_escape(name)}</i> ∈ ℝ" + (f"<sup>{size}</sup>" if size > 1 else "") for name, size in sizes.items())
-    yield f'<p>{_escape(problem["equation"])}, unknown <i>{", ".join(map(_escape, problem["unknowns"]))}</i>, {space}</p>'
+    space = ", ".join(
+        f"<i>{_escape(name)}</i> ∈ ℝ" + (f"<sup>{size}</sup>" if size > 1 else "") for name, size in sizes.items()
+    )
+    yield f"<p>{_escape(problem['equation'])}, unknown <i>{', '.join(map(_escape, problem['unknowns']))}</i>, {space}</p>"
+=======
+    sizes = dict(problem["coordinates"])
+    space = ", ".join(
+        f"<i>{_escape(name)}</i> ∈ ℝ" + (f"<sup>{size}</sup>" if size > 1 else "") for name, size in sizes.items()
+    )
+    unknowns = ", ".join(map(_escape, problem["unknowns"]))
+    yield f"<p>{_escape(problem['equation'])}, unknown <i>{unknowns}</i>, {space}</p>"
+>>>>>>> run
     if problem["references"]:
         items = "".join(f"<li>{_escape(reference)}</li>" for reference in problem["references"])
         yield f"<ul class='references'>{items}</ul>"
@@ -104,8 +115,8 @@ def _results(result: Result | None) -> Iterator[str]:
         yield _row(BASELINE_LABELS[name], result.baselines.get(name) or {})
     yield "</tbody></table>"
     yield (
-        "<p class='remark'>Errors on the fixed test points. The trivial answers put zero, the best constant or the best "
-        "affine function in the place of the network <i>f</i>: a result is worth something only beside them.</p>"
+        "<p class='remark'>Errors on the fixed test points. The trivial answers put zero, the best constant or the "
+        "best affine function in the place of the network <i>f</i>: a result is worth something only beside them.</p>"
     )
 
 
@@ -116,8 +127,9 @@ def _row(label: str, errors: Mapping[str, float], kind: str = "") -> str:
 
 def _figure(name: str, image: bytes, caption: str) -> str:
     data = base64.b64encode(image).decode()
-    alt = _escape(f"Figure: {name}")
-    return f'<figure><img alt="{alt}" src="data:image/png;base64,{data}"><figcaption>{_escape(caption)}</figcaption></figure>'
+    source = f"data:image/png;base64,{data}"
+    width = int.from_bytes(image[16:20], "big") // 2  # as the header of a PNG has it; drawn for dense screens
+    return f'<figure><img alt="{_escape(name)}" width="{width}" src="{source}"><figcaption>{_escape(caption)}</figcaption></figure>'
 
 
 def _costs(result: Result | None) -> Iterator[str]:
@@ -161,7 +173,9 @@ def _flat(value: Any) -> str:
 
 def _pairs(table: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><th>{_escape(key)}</th><td>{_escape(value)}</td></tr>" for key, value in table.items() if value is not None
+        f"<tr><th>{_escape(key)}</th><td>{_escape(value)}</td></tr>"
+        for key, value in table.items()
+        if value is not None
     )
     return f"<table class='pairs'>{rows}</table>"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from pinnx.run.fields import Field
 from pinnx.run.files import make_folder, write_bytes
@@ -25,7 +27,7 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "
 _TERMS = (VERMILION, GREEN, PURPLE, ORANGE, SKY)
 _BASELINES = {"zero": (PURPLE, ":"), "constant": (ORANGE, "-."), "affine": (VERMILION, "--")}
 _BASELINE_NAMES = {"zero": "$f = 0$", "constant": "best constant $f$", "affine": "best affine $f$"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.labelsize": 9.0,
@@ -34,6 +36,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "0.9",
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.3,
@@ -63,8 +66,14 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
 @contextmanager
 def style() -> Iterator[None]:
     """The look of all figures; drawing and saving both need it."""
-    with matplotlib.rc_context({"backend": matplotlib.get_backend(), **_STYLE}):
-        yield
+    fonts = logging.getLogger("fontTools")  # it warns of the dates in the fonts that matplotlib ships
+    level = fonts.level
+    fonts.setLevel(logging.ERROR)
+    try:
+        with matplotlib.rc_context(_STYLE):
+            yield
+    finally:
+        fonts.setLevel(level)
 
 
 def training_figure(metrics: Mapping[str, np.ndarray], baselines: Mapping[str, ErrorTable | None]) -> Figure:
@@ -72,21 +81,23 @@ def training_figure(metrics: Mapping[str, np.ndarray], baselines: Mapping[str, E
     error = metrics.get("relative_l2")
     measured = None if error is None else np.isfinite(error)
     rows = 2 if measured is not None and measured.any() else 1
-    figure = _figure(6.8, 2.5 * rows)
-    axes = figure.subplots(rows, 2, squeeze=False, sharey="row", sharex="col")
+    figure = _figure(6.8, 2.6 * rows)
+    parts = np.atleast_1d(np.asarray(figure.subfigures(rows, 1)))
     seconds, unit = _time(metrics[SECONDS])
-    for column, (position, label) in enumerate(((metrics[STEP], "step"), (seconds, f"time in steps ({unit})"))):
-        _losses(axes[0, column], position, metrics)
-        if rows == 2 and error is not None and measured is not None:
-            _errors(axes[1, column], position[measured], error[measured], baselines)
-        axes[-1, column].set_xlabel(label)
-    axes[0, 0].set_ylabel("loss")
-    if rows == 2:
-        axes[1, 0].set_ylabel("relative $L^2$ error")
-    for row in axes:
-        handles, labels = row[0].get_legend_handles_labels()
+    positions = ((metrics[STEP], "step"), (seconds, f"training time ({unit})"))
+    for row, part in enumerate(parts):
+        pair = part.subplots(1, 2, sharey=True)
+        for axes, (position, label) in zip(pair, positions, strict=True):
+            if row == 0:
+                _losses(axes, position, metrics)
+            elif error is not None and measured is not None:
+                _errors(axes, position[measured], error[measured], baselines)
+            axes.set_xlim(0.0, max(float(position[-1]), 1e-9))
+            axes.set_xlabel(label if row == rows - 1 else "")
+        pair[0].set_ylabel("relative $L^2$ error" if row else "loss")
+        handles, labels = pair[0].get_legend_handles_labels()
         if len(labels) > 1:
-            row[1].legend(handles, labels, loc="upper right")
+            part.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
     return figure
 
 
@@ -99,7 +110,9 @@ def residual_figure(residuals: np.ndarray) -> Figure:
     """The law of the residual over the domain, one panel per equation."""
     columns = residuals.reshape(len(residuals), -1).T.astype(float)
     figure = _figure(3.4 * len(columns), 2.6)
-    for index, (axes, values) in enumerate(zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True)):
+    for index, (axes, values) in enumerate(
+        zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True)
+    ):
         values = values[np.isfinite(values)]
         low, high = np.quantile(values, [0.002, 0.998]) if len(values) else (-1.0, 1.0)
         reach = max(abs(low), abs(high)) or 1.0
@@ -150,9 +163,7 @@ def _losses(axes: Axes, position: np.ndarray, metrics: Mapping[str, np.ndarray])
         axes.set_yscale("symlog", linthresh=max(float(np.quantile(np.abs(every), 0.05)), 1e-300))
 
 
-def _errors(
-    axes: Axes, position: np.ndarray, error: np.ndarray, baselines: Mapping[str, ErrorTable | None]
-) -> None:
+def _errors(axes: Axes, position: np.ndarray, error: np.ndarray, baselines: Mapping[str, ErrorTable | None]) -> None:
     marker = "o" if len(error) <= 40 else None
     axes.plot(*_thinned(position, error), color=BLUE, marker=marker, markersize=3, label="solution")
     levels = []
@@ -160,14 +171,16 @@ def _errors(
         errors = baselines.get(name)
         if errors and errors["relative_l2"] > 0:
             levels.append(errors["relative_l2"])
-            axes.axhline(errors["relative_l2"], color=color, linestyle=dashes, linewidth=1.0, label=_BASELINE_NAMES[name])
+            axes.axhline(
+                errors["relative_l2"], color=color, linestyle=dashes, linewidth=1.0, label=_BASELINE_NAMES[name]
+            )
     every = np.array([*error[np.isfinite(error)], *levels])
     if len(every) and every.min() > 0:
         axes.set_yscale("log")
 
 
 def _line_figure(field: Field) -> Figure:
-    (label, line), = field.axes.items()
+    ((label, line),) = field.axes.items()
     rows = 2 if field.exact else 1
     figure = _figure(3.6 * len(field.values), 2.3 * rows)
     grid = figure.subplots(rows, len(field.values), squeeze=False, sharex=True)
@@ -193,6 +206,7 @@ def _plane_figure(field: Field) -> Figure:
     first, second = list(field.axes)[:2]
     # Time runs to the right, as in all papers; else the first coordinate does.
     across, up = (second, first) if second == "t" else (first, second)
+<<<<<<< HEAD
     square = "t" not in (first, second) and np.isclose(np.ptp(field.axes[first]), np.ptp(field.axes[second]), rtol=0.3)
     columns = 3 if field.exact else 1
     figure = _figure(2.55 * columns + 0.6, 2.5 * len(field.values))
@@ -201,7 +215,10 @@ def _plane_figure(field: Field) -> Figure:
         exact = field.exact.get(name)
         panels = {symbol(name): values}
         if exact is not None:
-            panels |= {f"reference {symbol(name)}$^\\ast$": exact, f"error {symbol(name)} − {symbol(name)}$^\\ast$": None}
+            panels |= {
+                f"reference {symbol(name)}$^\\ast$": exact,
+                f"error {symbol(name)} − {symbol(name)}$^\\ast$": None,
+            }
         _plane_row(figure, list(row), field, (across, up), values, exact, list(panels))
     for axes in grid.ravel():
         axes.grid(visible=False)
@@ -212,48 +229,64 @@ def _plane_figure(field: Field) -> Figure:
         axes.set_xlabel(symbol(across))
     for axes in grid[:, 0]:
         axes.set_ylabel(symbol(up), rotation=0, labelpad=8)
+=======
+    panels = 3 if field.exact else 1
+    ratios = [1, 1, 0.05, 0.28, 1, 0.05] if field.exact else [1, 0.05]
+    figure = _figure(7.4 if panels == 3 else 3.1, 2.35 * len(field.values) + 0.2 * bool(field.fixed))
+    grid = figure.add_gridspec(len(field.values), len(ratios), width_ratios=ratios, wspace=0.06)
+    for row, name in enumerate(field.values):
+        places = [figure.add_subplot(grid[row, column]) for column in range(len(ratios)) if ratios[column] != 0.28]
+        shown = [places[0], places[1], places[3]] if panels == 3 else places[:1]
+        bars = [places[2], places[4]] if panels == 3 else places[1:]
+        _plane_row(figure, shown, bars, field, name, (across, up))
+        for index, axes in enumerate(shown):
+            axes.grid(visible=False)
+            axes.spines[["top", "right"]].set_visible(True)
+            axes.set_box_aspect(1)
+            axes.set_xlabel(symbol(across))
+            axes.tick_params(labelleft=index == 0)
+        shown[0].set_ylabel(symbol(up), rotation=0, labelpad=8)
+        for bar in bars:
+            bar.set_box_aspect(20)
+>>>>>>> run
     if field.fixed:
         figure.suptitle(_fixed(field), fontsize=9)
     return figure
 
 
 def _plane_row(
-    figure: Figure,
-    row: list[Axes],
-    field: Field,
-    axes_shown: tuple[str, str],
-    values: np.ndarray,
-    exact: np.ndarray | None,
-    titles: list[str],
+    figure: Figure, shown: list[Axes], bars: list[Axes], field: Field, name: str, directions: tuple[str, str]
 ) -> None:
-    across, up = axes_shown
-    transpose = list(field.axes)[0] == across  # a mesh wants the vertical axis first
+    """Solution, reference and error of one unknown."""
+    values, exact = field.values[name], field.exact.get(name)
+    across, up = directions
+    transpose = next(iter(field.axes)) == across  # a mesh wants the vertical axis first
 
-    def draw(axes: Axes, shown: np.ndarray, **options: Any) -> Any:
-        mesh = shown.T if transpose else shown
-        return axes.pcolormesh(field.axes[across], field.axes[up], mesh, shading="gouraud" if _whole(mesh) else "nearest",
-                               rasterized=True, **options)  # fmt: skip
+    def draw(axes: Axes, numbers: np.ndarray, **options: Any) -> Any:
+        mesh = numbers.T if transpose else numbers
+        shading = "gouraud" if np.isfinite(mesh).all() else "nearest"
+        return axes.pcolormesh(field.axes[across], field.axes[up], mesh, shading=shading, rasterized=True, **options)
 
     # One scale for solution and reference: a difference in color is a difference in value.
-    both = values if exact is None else np.stack([values, exact])
-    low, high = _range(both)
-    image = draw(row[0], values, cmap="viridis", vmin=low, vmax=high)
-    row[0].set_title(titles[0])
+    low, high = _range(values if exact is None else np.stack([values, exact]))
+    image = draw(shown[0], values, cmap="viridis", vmin=low, vmax=high)
+    shown[0].set_title(symbol(name))
+    _color_bar(figure, image, bars[0])
     if exact is None:
-        figure.colorbar(image, ax=row[0], shrink=0.9)
         return
-    draw(row[1], exact, cmap="viridis", vmin=low, vmax=high)
-    row[1].set_title(titles[1])
-    figure.colorbar(image, ax=row[:2], shrink=0.9, pad=0.02)
+    draw(shown[1], exact, cmap="viridis", vmin=low, vmax=high)
+    shown[1].set_title(f"reference {symbol(name)}$^\\ast$")
     reach = float(np.nanmax(np.abs(values - exact), initial=0.0)) or 1.0
-    image = draw(row[2], values - exact, cmap="RdBu_r", vmin=-reach, vmax=reach)
-    row[2].set_title(titles[2])
-    bar = figure.colorbar(image, ax=row[2], shrink=0.9, pad=0.02)
-    bar.formatter.set_powerlimits((-2, 3))  # type: ignore[attr-defined]
+    image = draw(shown[2], values - exact, cmap="RdBu_r", vmin=-reach, vmax=reach)
+    shown[2].set_title(f"error {symbol(name)} − {symbol(name)}$^\\ast$")
+    _color_bar(figure, image, bars[1])
 
 
-def _whole(values: np.ndarray) -> bool:
-    return bool(np.isfinite(values).all())
+def _color_bar(figure: Figure, image: Any, place: Axes) -> None:
+    place.grid(visible=False)
+    formatter = ScalarFormatter(useMathText=True)
+    formatter.set_powerlimits((-2, 3))
+    figure.colorbar(image, cax=place, format=formatter)
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

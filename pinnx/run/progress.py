@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import final
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TaskProgressColumn
+from rich.progress import BarColumn, ProgressColumn, Task
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
@@ -39,6 +39,7 @@ class Progress(ABC):
     def stop(self) -> None:
         """The training has ended, one way or another."""
 
+    @abstractmethod
     def finish(self, result: Result) -> None:
         """Show the result."""
 
@@ -57,6 +58,9 @@ class Silent(Progress):
         pass
 
     def stop(self) -> None:
+        pass
+
+    def finish(self, result: Result) -> None:
         pass
 
 
@@ -109,7 +113,10 @@ class Terminal(Progress):
     def __init__(self, console: Console):
         self.console = console
         self._bar = Bar(
-            BarColumn(bar_width=None), TaskProgressColumn(), _State(), console=console, refresh_per_second=5, expand=True
+            BarColumn(bar_width=max(6, min(40, console.width - _STATE_WIDTH))),
+            _State(),
+            console=console,
+            refresh_per_second=5,
         )
         self._task = self._bar.add_task("", total=None, visible=False)
         self._error: float | None = None
@@ -194,6 +201,10 @@ def error_text(value: float | None) -> str:
     return "–" if value is None else f"{value:.2e}"
 
 
+#: Characters that the numbers beside the bar take up.
+_STATE_WIDTH = 72
+
+
 class _State(ProgressColumn):
     """Loss, error, speed and time left, in fixed widths so that nothing jumps."""
 
@@ -216,4 +227,4 @@ def _add_row(table: Table, label: str, errors: ErrorTable | None, style: str = "
 
 
 def _print(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)

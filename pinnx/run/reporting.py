@@ -78,7 +78,9 @@ def draw(run: RunDirectory) -> dict[str, bytes]:
     result = run.read_result()
     with style():
         if run.metrics.is_file() and len(next(iter((metrics := read_metrics(run.metrics)).values()))):
-            images["training"] = save(training_figure(metrics, result.baselines if result else {}), run.plots, "training")
+            images["training"] = save(
+                training_figure(metrics, result.baselines if result else {}), run.plots, "training"
+            )
         if run.solution.is_file():
             field, residuals, _ = read_solution(run.solution)
             images["solution"] = save(solution_figure(field), run.plots, "solution")

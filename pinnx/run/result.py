@@ -69,7 +69,7 @@ class Result:
         plain = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         for name in ("status", "errors", "baselines", "directory"):
             plain.pop(name)
-        errors = self.errors or dict.fromkeys(ERROR_NAMES)
+        errors: dict[str, float | None] = {name: (self.errors or {}).get(name) for name in ERROR_NAMES}
         return {
             "status": self.status.outcome.value,
             "message": self.status.message,

@@ -96,7 +96,9 @@ def solution_of(run: RunDirectory, case: Case) -> tuple[Solution, int]:
     training = _start(case, device)
     fresh = training.state_dict()
     # A generator of another kind of device has a state of another shape; a solution needs none.
-    usable = {key: fresh[key] if _foreign(value, fresh.get(key)) else value for key, value in checkpoint.training.items()}
+    usable = {
+        key: fresh[key] if _foreign(value, fresh.get(key)) else value for key, value in checkpoint.training.items()
+    }
     _load(training, dataclasses.replace(checkpoint, training=usable), run)
     return training.solution(), checkpoint.step
 

@@ -20,10 +20,10 @@ _REWRITES = (
 
 
 def formula_svg(latex: str) -> str | None:
-    """A formula as an SVG document, or None if mathtext cannot set it.
+    r"""A formula as an SVG document, or None if mathtext cannot set it.
 
     Example:
-        >>> formula_svg(r"\\Delta u + u - u^{3}")[:5]
+        >>> formula_svg(r"\Delta u + u - u^{3}")[:5]
         '<?xml'
     """
     for pattern, replacement in _REWRITES:
