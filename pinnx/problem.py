@@ -62,7 +62,7 @@ class Equation(ABC):
 
     def latex(self) -> str:
         """The equations in LaTeX, one a line, without dollar signs."""
-        return r" \\\ ".join(f"{residual.latex()} = 0" for residual in self.residuals())
+        return r" \\ ".join(f"{residual.latex()} = 0" for residual in self.residuals())
 
     def _repr_latex_(self) -> str:
         return f"$$\\begin{{gathered}}{self.latex()}\\end{{gathered}}$$"

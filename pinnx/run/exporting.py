@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 
 import meshio
@@ -62,14 +63,14 @@ def mesh_of(field: Field) -> meshio.Mesh:
     """The field as a mesh: cells of which a corner lies outside the domain are left out."""
     axes = len(field.axes)
     kind, corners = _CELLS[axes]
-    number = np.arange(np.prod(field.shape)).reshape(field.shape)
+    number = np.arange(math.prod(field.shape)).reshape(field.shape)
     columns = []
     for corner in corners:
         span = tuple(slice(step, step + size - 1) for step, size in zip(corner, field.shape, strict=True))
         columns.append(number[span].ravel())
     cells = np.stack(columns, axis=1)
     data = field.columns()
-    inside = np.isfinite(np.stack(list(data.values()))).all(axis=0)
+    inside = np.asarray(np.isfinite(np.stack(list(data.values()))).all(axis=0))
     cells = cells[inside[cells].all(axis=1)]
     used = np.unique(cells)
     renumbered = np.zeros(inside.size, dtype=np.int64)

@@ -98,17 +98,26 @@ def read_solution(path: Path) -> tuple[Field, np.ndarray, int]:
     try:
         with h5py.File(path, "r") as file:
             names = [str(name) for name in np.atleast_1d(np.asarray(file.attrs["unknowns"]))]
+            axes = [str(name) for name in np.atleast_1d(np.asarray(file[names[0]].attrs["axes"]))]
             field = Field(
-                {name: values[()] for name, values in file["axes"].items()},
+                {name: read_array(file, f"axes/{name}") for name in axes},
                 str(file.attrs["fixed"]),
-                {name: file[name][()] for name in names},
-                {name: file[f"{name}_exact"][()] for name in names if f"{name}_exact" in file},
+                {name: read_array(file, name) for name in names},
+                {name: read_array(file, f"{name}_exact") for name in names if f"{name}_exact" in file},
             )
-            return field, file["residuals"][()], int(np.asarray(file.attrs["step"]))
-    except (OSError, KeyError, TypeError, AttributeError) as error:
+            return field, read_array(file, "residuals"), int(np.asarray(file.attrs["step"]))
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"not a solution file of pinnx ({error}); remove it to have it made again", file=path
+            f"not a solution file of pinnx ({error}); remove it, and it is made again", file=path
         ) from None
+
+
+def read_array(file: h5py.File, name: str) -> np.ndarray:
+    """A dataset of an HDF5 file; raises KeyError if there is none of this name."""
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise KeyError(f"no dataset {name!r}")
+    return np.asarray(dataset[()])
 
 
 def field_of(solution: Solution, dimensions: int = 2) -> Field:

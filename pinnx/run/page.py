@@ -83,20 +83,12 @@ def _equation(run: RunDirectory) -> Iterator[str]:
     for each in problem["conditions"][:_SHOWN_FORMULAS]:
         formula = formula_html(each["latex"] + " = 0", each["text"] + " = 0")
         yield f'<p class="equation"><span>{_escape(each["name"])}</span> {formula}</p>'
-<<<<<<< HEAD
-    sizes = {name: size for name, size in problem["coordinates"]}
-    space = ", ".join(
-        f"<i>{_escape(name)}</i> ∈ ℝ" + (f"<sup>{size}</sup>" if size > 1 else "") for name, size in sizes.items()
-    )
-    yield f"<p>{_escape(problem['equation'])}, unknown <i>{', '.join(map(_escape, problem['unknowns']))}</i>, {space}</p>"
-=======
     sizes = dict(problem["coordinates"])
     space = ", ".join(
         f"<i>{_escape(name)}</i> ∈ ℝ" + (f"<sup>{size}</sup>" if size > 1 else "") for name, size in sizes.items()
     )
     unknowns = ", ".join(map(_escape, problem["unknowns"]))
     yield f"<p>{_escape(problem['equation'])}, unknown <i>{unknowns}</i>, {space}</p>"
->>>>>>> run
     if problem["references"]:
         items = "".join(f"<li>{_escape(reference)}</li>" for reference in problem["references"])
         yield f"<ul class='references'>{items}</ul>"
@@ -129,7 +121,8 @@ def _figure(name: str, image: bytes, caption: str) -> str:
     data = base64.b64encode(image).decode()
     source = f"data:image/png;base64,{data}"
     width = int.from_bytes(image[16:20], "big") // 2  # as the header of a PNG has it; drawn for dense screens
-    return f'<figure><img alt="{_escape(name)}" width="{width}" src="{source}"><figcaption>{_escape(caption)}</figcaption></figure>'
+    picture = f'<img alt="{_escape(name)}" width="{width}" src="{source}">'
+    return f"<figure>{picture}<figcaption>{_escape(caption)}</figcaption></figure>"
 
 
 def _costs(result: Result | None) -> Iterator[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import MaxNLocator, ScalarFormatter, StrMethodFormatter
 
 from pinnx.run.fields import Field
 from pinnx.run.files import make_folder, write_bytes
@@ -25,7 +25,8 @@ from pinnx.run.result import ErrorTable
 # Okabe & Ito's colors, which the color-blind can tell apart.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 _TERMS = (VERMILION, GREEN, PURPLE, ORANGE, SKY)
-_BASELINES = {"zero": (PURPLE, ":"), "constant": (ORANGE, "-."), "affine": (VERMILION, "--")}
+# Color, dashes, width: zero is wide and pale, to be seen below the best constant, which is often as good.
+_BASELINES = {"zero": ("0.8", "-", 2.5), "constant": (ORANGE, "-.", 1.0), "affine": (VERMILION, "--", 1.0)}
 _BASELINE_NAMES = {"zero": "$f = 0$", "constant": "best constant $f$", "affine": "best affine $f$"}
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
@@ -81,23 +82,22 @@ def training_figure(metrics: Mapping[str, np.ndarray], baselines: Mapping[str, E
     error = metrics.get("relative_l2")
     measured = None if error is None else np.isfinite(error)
     rows = 2 if measured is not None and measured.any() else 1
-    figure = _figure(6.8, 2.6 * rows)
-    parts = np.atleast_1d(np.asarray(figure.subfigures(rows, 1)))
+    figure = _figure(6.8, 2.4 * rows + 0.2)
+    grid = figure.subplots(rows, 2, squeeze=False, sharey="row", sharex="col")
     seconds, unit = _time(metrics[SECONDS])
     positions = ((metrics[STEP], "step"), (seconds, f"training time ({unit})"))
-    for row, part in enumerate(parts):
-        pair = part.subplots(1, 2, sharey=True)
-        for axes, (position, label) in zip(pair, positions, strict=True):
-            if row == 0:
-                _losses(axes, position, metrics)
-            elif error is not None and measured is not None:
-                _errors(axes, position[measured], error[measured], baselines)
-            axes.set_xlim(0.0, max(float(position[-1]), 1e-9))
-            axes.set_xlabel(label if row == rows - 1 else "")
-        pair[0].set_ylabel("relative $L^2$ error" if row else "loss")
-        handles, labels = pair[0].get_legend_handles_labels()
-        if len(labels) > 1:
-            part.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
+    for column, (position, label) in enumerate(positions):
+        _losses(grid[0, column], position, metrics)
+        if rows == 2 and error is not None and measured is not None:
+            _errors(grid[1, column], position[measured], error[measured], baselines)
+        grid[-1, column].set_xlim(0.0, 1.02 * max(float(position[-1]), 1e-9))
+        grid[-1, column].set_xlabel(label)
+    grid[0, 0].set_ylabel("loss")
+    if len(grid[0, 0].get_legend_handles_labels()[1]) > 1:
+        grid[0, 1].legend(loc="upper right", frameon=True, edgecolor="none", framealpha=0.8)
+    if rows == 2:
+        grid[1, 0].set_ylabel("relative $L^2$ error")
+        figure.legend(*grid[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -135,6 +135,11 @@ def symbol(label: str) -> str:
     return f"${_italic(label)}$"
 
 
+def _coordinate(label: str, field: Field) -> str:
+    """A coordinate's name; the only coordinate of space is x, not x1."""
+    return symbol("x" if label == "x1" and "x2" not in field.axes else label)
+
+
 def _italic(word: str) -> str:
     return word if len(word) == 1 else rf"\mathrm{{{word}}}".replace("_", r"\_")
 
@@ -167,13 +172,12 @@ def _errors(axes: Axes, position: np.ndarray, error: np.ndarray, baselines: Mapp
     marker = "o" if len(error) <= 40 else None
     axes.plot(*_thinned(position, error), color=BLUE, marker=marker, markersize=3, label="solution")
     levels = []
-    for name, (color, dashes) in _BASELINES.items():
+    for name, (color, dashes, width) in _BASELINES.items():
         errors = baselines.get(name)
         if errors and errors["relative_l2"] > 0:
             levels.append(errors["relative_l2"])
-            axes.axhline(
-                errors["relative_l2"], color=color, linestyle=dashes, linewidth=1.0, label=_BASELINE_NAMES[name]
-            )
+            look = {"color": color, "linestyle": dashes, "linewidth": width, "label": _BASELINE_NAMES[name]}
+            axes.axhline(errors["relative_l2"], zorder=1.5, **look)
     every = np.array([*error[np.isfinite(error)], *levels])
     if len(every) and every.min() > 0:
         axes.set_yscale("log")
@@ -196,7 +200,7 @@ def _line_figure(field: Field) -> Figure:
             grid[1, column].axhline(0.0, color="0.3", linewidth=0.8)
             grid[1, column].set_ylabel("error")
             grid[1, column].ticklabel_format(axis="y", scilimits=(-2, 3))
-        grid[-1, column].set_xlabel(symbol(label))
+        grid[-1, column].set_xlabel(_coordinate(label, field))
     if field.fixed:
         figure.suptitle(_fixed(field), fontsize=9)
     return figure
@@ -206,36 +210,12 @@ def _plane_figure(field: Field) -> Figure:
     first, second = list(field.axes)[:2]
     # Time runs to the right, as in all papers; else the first coordinate does.
     across, up = (second, first) if second == "t" else (first, second)
-<<<<<<< HEAD
-    square = "t" not in (first, second) and np.isclose(np.ptp(field.axes[first]), np.ptp(field.axes[second]), rtol=0.3)
-    columns = 3 if field.exact else 1
-    figure = _figure(2.55 * columns + 0.6, 2.5 * len(field.values))
-    grid = figure.subplots(len(field.values), columns, squeeze=False, sharex=True, sharey=True)
-    for row, (name, values) in zip(grid, field.values.items(), strict=True):
-        exact = field.exact.get(name)
-        panels = {symbol(name): values}
-        if exact is not None:
-            panels |= {
-                f"reference {symbol(name)}$^\\ast$": exact,
-                f"error {symbol(name)} − {symbol(name)}$^\\ast$": None,
-            }
-        _plane_row(figure, list(row), field, (across, up), values, exact, list(panels))
-    for axes in grid.ravel():
-        axes.grid(visible=False)
-        axes.spines[["top", "right"]].set_visible(True)
-        if square:
-            axes.set_aspect("equal")
-    for axes in grid[-1]:
-        axes.set_xlabel(symbol(across))
-    for axes in grid[:, 0]:
-        axes.set_ylabel(symbol(up), rotation=0, labelpad=8)
-=======
     panels = 3 if field.exact else 1
-    ratios = [1, 1, 0.05, 0.28, 1, 0.05] if field.exact else [1, 0.05]
-    figure = _figure(7.4 if panels == 3 else 3.1, 2.35 * len(field.values) + 0.2 * bool(field.fixed))
+    ratios = [1, 1, 0.05, 0.08, 1, 0.05] if field.exact else [1, 0.05]
+    figure = _figure(7.2 if panels == 3 else 3.1, 2.3 * len(field.values) + 0.2 * bool(field.fixed))
     grid = figure.add_gridspec(len(field.values), len(ratios), width_ratios=ratios, wspace=0.06)
     for row, name in enumerate(field.values):
-        places = [figure.add_subplot(grid[row, column]) for column in range(len(ratios)) if ratios[column] != 0.28]
+        places = [figure.add_subplot(grid[row, column]) for column in range(len(ratios)) if ratios[column] != 0.08]
         shown = [places[0], places[1], places[3]] if panels == 3 else places[:1]
         bars = [places[2], places[4]] if panels == 3 else places[1:]
         _plane_row(figure, shown, bars, field, name, (across, up))
@@ -243,12 +223,13 @@ def _plane_figure(field: Field) -> Figure:
             axes.grid(visible=False)
             axes.spines[["top", "right"]].set_visible(True)
             axes.set_box_aspect(1)
-            axes.set_xlabel(symbol(across))
+            axes.set_xlabel(_coordinate(across, field))
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.tick_params(labelleft=index == 0)
-        shown[0].set_ylabel(symbol(up), rotation=0, labelpad=8)
+        shown[0].set_ylabel(_coordinate(up, field), rotation=0, labelpad=8)
         for bar in bars:
             bar.set_box_aspect(20)
->>>>>>> run
     if field.fixed:
         figure.suptitle(_fixed(field), fontsize=9)
     return figure

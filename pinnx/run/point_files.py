@@ -14,6 +14,7 @@ import meshio
 import numpy as np
 
 from pinnx.errors import InputError, did_you_mean
+from pinnx.run.fields import read_array
 from pinnx.run.files import temporary, write_bytes
 
 
@@ -39,7 +40,8 @@ class PointFile(ABC):
     def expected(self) -> str:
         """The columns, in words."""
         shown = self.labels if len(self.labels) <= 6 else (*self.labels[:3], "…", self.labels[-1])
-        return f"{len(self.labels)} columns: {', '.join(shown)}" if len(self.labels) > 1 else f"1 column: {shown[0]}"
+        count = "1 column" if len(self.labels) == 1 else f"{len(self.labels)} columns"
+        return f"{count}: {', '.join(shown)}"
 
     def bad(self, message: str, line: int | None = None) -> InputError:
         """The error that points to this file."""
@@ -156,7 +158,7 @@ class Hdf5File(PointFile):
                     raise self.bad(
                         f"expected a dataset 'points' of shape (n, {len(self.labels)}); the datasets are: {shown}"
                     )
-                points = file[name][()]
+                points = read_array(file, name)
         except OSError as error:
             raise self.bad(f"not an HDF5 file ({error})") from None
         return self.checked(points)
