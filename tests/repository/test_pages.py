@@ -42,6 +42,10 @@ _FENCE = re.compile(
 )
 
 
+_STEPS = re.compile(r"(\bsteps ?= ?)(\d[\d_]*)")
+FEW_STEPS = 20
+
+
 def _blocks(page: Path, *, illustrations: bool = False) -> list[Block]:
     """The blocks of a page; those below `<!-- illustration -->` are shown but not run."""
     text = page.read_text(encoding="utf-8")
@@ -50,7 +54,7 @@ def _blocks(page: Path, *, illustrations: bool = False) -> list[Block]:
             match["language"],
             match["mark"],
             title.group(1) if (title := re.search(r'title="([^"]+)"', match["info"])) else None,
-            match["text"],
+            _STEPS.sub(lambda steps: f"{steps[1]}{min(int(steps[2]), FEW_STEPS)}", match["text"]),
             text.count("\n", 0, match.start("text")) + 1,
         )
         for match in _FENCE.finditer(text)
@@ -72,7 +76,7 @@ def _is_run(block: Block) -> bool:
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(_is_run, _blocks(page)))], ids=_name)
 def test_pages(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Blocks with a title are written to that file; Python blocks are run in order, in one namespace a page, and so are
-    the commands of the console blocks below `<!-- run -->`."""
+    the commands of the console blocks below `<!-- run -->`. All of it with few steps, whatever the page says."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
