@@ -13,17 +13,11 @@ from torch import Tensor
 
 from pinnx.domain import Ball
 from pinnx.equations.draws import normal
-from pinnx.errors import InputError
 from pinnx.expr import Known, Points
 
 
 def ball(dimension: int) -> Ball:
     """The unit ball, with the benchmarks' law of the radius, U(0, 1)."""
-    if dimension < 2:
-        raise InputError(
-            f"the manufactured solution couples neighboring coordinates: dimension must be at least 2, got {dimension}",
-            key="dimension",
-        )
     return Ball(dimension, 1.0, radius_law="uniform-radius")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 from pinnx.domain.base import Domain
 from pinnx.expr import Expr, Known, Unknown
@@ -43,10 +43,11 @@ class Equation(ABC):
     references: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def residual(self, *unknowns: Unknown) -> Expr | tuple[Expr, ...]:
+    def residual(self, *unknowns: Any, **kwargs: Any) -> Expr | tuple[Expr, ...]:
         """The expression, or one per equation of a system, that vanishes for the solution.
 
-        Subclasses name their unknowns: `def residual(self, u): return laplacian(u) + u - u**3 - …`.
+        Subclasses name their unknowns: `def residual(self, u): return laplacian(u) + u - u**3 - …`. (This signature is
+        the one that type checkers let them replace.)
         """
 
     @abstractmethod
@@ -58,6 +59,13 @@ class Equation(ABC):
         unknowns = [Unknown(name, index) for index, name in enumerate(self.unknowns)]
         result = self.residual(*unknowns)
         return result if isinstance(result, tuple) else (result,)
+
+    def latex(self) -> str:
+        """The equations in LaTeX, one a line, without dollar signs."""
+        return r" \\ ".join(f"{residual.latex()} = 0" for residual in self.residuals())
+
+    def _repr_latex_(self) -> str:
+        return f"$$\\begin{{gathered}}{self.latex()}\\end{{gathered}}$$"
 
 
 @final

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -17,6 +18,7 @@ from pinnx.problem import Equation, Problem
 from pinnx.solvers.derivatives.auto import Auto
 from pinnx.solvers.errors import CHUNK_ELEMENTS, Errors, TestSet, baselines
 from pinnx.solvers.system import ResidualSystem, trial_values
+from pinnx.status import Status
 
 #: Seed of the test points, the same for every run, so that errors of different runs compare.
 TEST_SEED = 715_203_871
@@ -30,7 +32,14 @@ class Solution:
         problem: the problem that it solves.
         network: the trained network.
         spec: the options that the network was built from, for `save`.
+
+    Attributes:
+        status: how the training ended, where it came from one.
+        history: metrics by name, one value per row, where the training kept them.
     """
+
+    status: Status | None = None
+    history: Mapping[str, np.ndarray] = MappingProxyType({})
 
     def __init__(self, problem: Problem, network: Network, spec: NetworkSpec | None = None):
         self.problem, self.network, self.spec = problem, network, spec

@@ -184,13 +184,13 @@ def reference_page() -> str:
     for option in tables:
         blocks += [f"## `[{option.name}]`\n", f"{_sentence(option.doc)}\n", _markdown_table(describe(option.hint))]
     for family, (table, about) in _FAMILIES.items():
-        blocks += [f"## `[{table}]`\n", f"{about}\n"]
+        blocks += [f"## `[{table}]` {{ #{family} }}\n", f"{about}\n"]
         select = registry.selector(family)
         for name, entry in registry.REGISTRY[family].items():
             cls = registry.resolve(family, name)
             blocks += [
                 f'### `{select} = "{name}"` {{ #{family}-{name} }}\n',
-                f"{prose(cls) or _sentence(entry.summary)}\n",
+                f"{_escaped(prose(cls) or _sentence(entry.summary))}\n",
             ]
             blocks.append(_markdown_table(describe(cls)))
     return "\n".join(blocks)
@@ -207,9 +207,18 @@ def _markdown_table(options: Sequence[Option]) -> str:
     for option in options:
         default = option.default_words.removeprefix("default: ")
         default = default if default in ("required", "its own defaults") else f"`{default}`"
-        cells = [f"`{option.name}`", option.kind, default, " ".join(option.sentences)]
+        family = registry.family_of(option.hint)
+        kind = f"[{option.kind}](#{family})" if family else option.kind
+        cells = [f"`{option.name}`", kind, default, _escaped(" ".join(option.sentences))]
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Text in which nothing but what stands in backticks has a meaning for Markdown: ∂_t u*v is no emphasis."""
+    parts = text.split("`")
+    parts[::2] = [re.sub(r"([_*[\]])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def _sentence(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -121,15 +121,7 @@ class Evaluator:
     def _known(self, atom: Atom) -> Tensor:
         known = atom.of
         assert isinstance(known, Known)
-        closed = None
-        if isinstance(atom, Value):
-            closed = known.function
-        elif isinstance(atom, Gradient) and atom.group == "x":
-            closed = known.gradient
-        elif isinstance(atom, SecondOrder) and atom.group == "x" and atom.matrix is None:
-            closed = known.laplacian
-        elif isinstance(atom, Partial) and atom.columns == (("t", 0),):
-            closed = known.dt
+        closed = self._closed_form(known, atom)
         if closed is not None:
             return self._shaped(closed(self.points), atom, known.name)
         if isinstance(atom, Directional):
@@ -138,6 +130,24 @@ class Evaluator:
         return differentiate(
             lambda row: known.function(Points(row[None], coordinates))[0].to(row.dtype), atom, self.points
         )
+
+    def _closed_form(self, known: Known, atom: Atom) -> Callable[[Points], Tensor] | None:
+        """The closed form that gives an atom of a known function, if it has one."""
+        if isinstance(atom, Value):
+            return known.function
+        if isinstance(atom, Gradient) and atom.group == "x":
+            return known.gradient
+        if isinstance(atom, SecondOrder) and atom.group == "x" and atom.matrix is None:
+            return known.laplacian
+        if not isinstance(atom, Partial):
+            return None
+        if atom.columns == (("t", 0),):
+            return known.dt
+        gradient = known.gradient
+        if gradient is not None and len(atom.columns) == 1 and atom.columns[0][0] == "x":
+            return lambda points: gradient(points)[:, atom.columns[0][1]]
+        one_dimensional = "x" in self.points.coordinates.names and self.points.coordinates.size("x") == 1
+        return known.laplacian if one_dimensional and atom.columns == (("x", 0), ("x", 0)) else None
 
     def _shaped(self, value: Tensor, expr: Expr, name: str) -> Tensor:
         n = len(self.points)

@@ -84,7 +84,7 @@ class _Printer:
         return rf"\{expr.name}" if isinstance(expr, Function) and expr.name != "sqrt" else rf"\mathrm{{{expr.name}}}"
 
     def _sum(self, expr: Sum) -> str:
-        shown = self.show(expr.terms[0], PRODUCT)
+        shown = self.show(expr.terms[0], SUM)
         for term in expr.terms[1:]:
             negative = _negated(term)
             shown += f" - {self.show(negative, PRODUCT)}" if negative is not None else f" + {self.show(term, PRODUCT)}"
@@ -100,6 +100,8 @@ class _Printer:
 
     def _power(self, expr: Power) -> str:
         base = self.show(expr.base, LEAF)
+        if self.latex and "^" in base and not base.startswith(r"\left("):  # no superscript on a superscript
+            base = rf"\left({base}\right)"
         return f"{base}^{{{expr.exponent:g}}}" if self.latex else f"{base}**{expr.exponent:g}"
 
     def _leaf(self, expr: Expr) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 import pytest
 
 from pinnx import registry
-from pinnx.case import Case
+from pinnx.case import Case, parse_case
 from pinnx.case.describe import describe
 from pinnx.case.schema import PAGE_FILE, SCHEMA_FILE, json_schema, reference_page, schema_json
 
@@ -101,5 +100,11 @@ def test_the_page_names_every_option() -> None:
         for name in members:
             section = page.partition(f"{{ #{family}-{name} }}")[2].partition("\n## ")[0].partition("\n### ")[0]
             for option in describe(registry.resolve(family, name)):
-                assert re.search(rf"^\| `{option.name}` \|.*{re.escape(option.doc)}", section, re.MULTILINE)
-    json.loads(schema_json())
+                meaning = re.sub(r"\\([_*\[\]|])", r"\1", section).replace("&lt;", "<")
+                assert re.search(rf"^\| `{option.name}` \|.*{re.escape(option.doc)}", meaning, re.MULTILINE)
+
+
+def test_the_example_on_the_page_is_a_case() -> None:
+    example = reference_page().partition("```toml\n")[2].partition("```")[0]
+    case = parse_case(example)
+    assert (case.equation_name, case.run_directory.name) == ("allen-cahn", "allen_cahn_100d")

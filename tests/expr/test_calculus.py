@@ -111,3 +111,11 @@ def test_the_product_rule_of_every_atom(trial) -> None:
 
 def _replace(expr):
     return substitute(expr, {UNKNOWN: WAVE})
+
+
+def test_closed_forms_serve_single_coordinates_too() -> None:
+    marked = Known("m", lambda p: p.t, gradient=lambda p: p.x + 7, laplacian=lambda p: p.t + 8)
+    torch.testing.assert_close(evaluate(partial(marked, x[1]), POINTS), POINTS.x[:, 1] + 7)
+    line = Points(POINTS.tensor[:, :2], Coordinates.of(x=1, t=0))
+    torch.testing.assert_close(evaluate(partial(marked, x[0], x[0]), line), line.t + 8)
+    torch.testing.assert_close(evaluate(partial(marked, x[0], x[0]), POINTS), torch.zeros(6, dtype=torch.float64))

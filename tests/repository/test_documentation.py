@@ -1,4 +1,4 @@
-"""The examples are run: those of the docstrings, and those of the pages."""
+"""The docstrings: there is one for every public method, and their examples are run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import doctest
 import importlib
 import inspect
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import pinnx
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = Path(pinnx.__file__).parent
 
 
@@ -63,50 +60,3 @@ def test_public_methods_are_documented(module: str) -> None:
     ]
     bare = [f"{owner.__name__}.{name}" for owner in public for name, m in _documentable(owner) if not inspect.getdoc(m)]
     assert not bare
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page: its language, the file that its `title` names, its text and its first line's number."""
-
-    language: str
-    title: str | None
-    text: str
-    line: int
-
-
-# ```python title="poisson.py"
-_FENCE = re.compile(r"^```(?P<language>\w+)(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-
-
-def _blocks(page: Path) -> list[Block]:
-    """The blocks of a page; one whose info string says `illustration` is shown but not run."""
-    text = page.read_text(encoding="utf-8")
-    return [
-        Block(
-            match["language"],
-            title.group(1) if (title := re.search(r'title="([^"]+)"', match["info"])) else None,
-            match["text"],
-            text.count("\n", 0, match.start()) + 2,
-        )
-        for match in _FENCE.finditer(text)
-        if "illustration" not in match["info"]
-    ]
-
-
-def _pages() -> list[Path]:
-    pages = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if page.is_file()]
-    return [page for page in pages if any(block.language == "python" for block in _blocks(page))]
-
-
-@pytest.mark.parametrize("page", _pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_pages(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks with a title are written to that file, Python blocks are run in order, in one namespace a page."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    namespace: dict[str, object] = {"__name__": "__main__"}
-    for block in _blocks(page):
-        if block.title is not None:
-            Path(block.title).write_text(block.text, encoding="utf-8")
-        if block.language == "python":
-            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)

@@ -44,9 +44,10 @@ def test_links_are_relative(name: str) -> None:
     assert link.readlink() == Path("..", name)
 
 
-def test_import_is_quick(tmp_path: Path) -> None:
-    """`import pinnx` alone must not load torch: it takes seconds, and `pinnx --help` should not."""
-    result = _python("import pinnx, sys; print('torch' in sys.modules)", tmp_path)
+@pytest.mark.parametrize("module", ["pinnx", "pinnx.cli", "pinnx.registry", "pinnx.run"])
+def test_import_is_quick(module: str, tmp_path: Path) -> None:
+    """These alone must not load torch: it takes seconds, and `pinnx --help` should not."""
+    result = _python(f"import {module}, sys; print('torch' in sys.modules)", tmp_path)
     assert result.stdout.strip() == "False", result.stderr
 
 
