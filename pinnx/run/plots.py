@@ -247,7 +247,7 @@ def _plane_row(
 
     def draw(axes: Axes, numbers: np.ndarray, **options: Any) -> Any:
         mesh = numbers.T if transpose else numbers
-        extent = [bound for name in (across, up) for bound in _pixel_bounds(field.axes[name])]
+        extent = (*_pixel_bounds(field.axes[across]), *_pixel_bounds(field.axes[up]))
         smooth = "bilinear" if np.isfinite(mesh).all() else "nearest"
         image = axes.imshow(mesh, extent=extent, origin="lower", aspect="auto", interpolation=smooth, **options)
         axes.set(xlim=field.axes[across][[0, -1]], ylim=field.axes[up][[0, -1]])
