@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,11 @@ class RunDirectory:
         return str(self.path)
 
     @property
+    def resume_command(self) -> str:
+        """What to type to go on with this run."""
+        return f"pinnx resume {shlex.quote(str(self.path))}"
+
+    @property
     def holds_run(self) -> bool:
         """Whether a run was started here: its case is the first thing that is written."""
         return self.case.is_file()
@@ -69,7 +75,7 @@ class RunDirectory:
         """Raise InputError if a new run, which brings these files of the user's, must not start here."""
         if self.holds_run:
             raise InputError(
-                f"holds a run already{self._progress()}; go on with it by `pinnx resume {self.path}`, or choose "
+                f"holds a run already{self._progress()}; go on with it by `{self.resume_command}`, or choose "
                 "another directory with --output (output.directory)",
                 file=self.path,
             )
@@ -150,7 +156,7 @@ class RunDirectory:
                         file=self.path,
                     ) from None
             os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+            os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
             yield
         finally:
             os.close(handle)
@@ -168,7 +174,7 @@ class RunDirectory:
 
 def resolved_tables(case: Case, sources: list[Path]) -> dict[str, Any]:
     """The tables of the resolved case; an equation of the user's own is named by the copy beside the case."""
-    tables = case.resolved()
+    tables = case.resolved() | {"title": case.heading}  # else the file's name would be the title of a resumed run
     if sources:
         tables["equation"]["name"] = f"./{sources[0].name}:{type(case.equation).__qualname__}"
     return tables
@@ -176,7 +182,7 @@ def resolved_tables(case: Case, sources: list[Path]) -> dict[str, Any]:
 
 def _owner(handle: int) -> str:
     try:
-        owner = json.loads(os.pread(handle, 1000, 0))
+        owner = json.loads(os.read(handle, 1000))
         return f"process {owner['pid']} on {owner['host']}"
     except (ValueError, KeyError, TypeError):
         return "it has not said which"

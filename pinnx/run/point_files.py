@@ -116,6 +116,12 @@ class CsvFile(PointFile):
             raise self.bad(f"not comma-separated text: {error}", reader.line_num) from None
 
     def _order(self, line: int, names: list[str]) -> list[int]:
+        single = {
+            label[:-1]: label for label in self.labels if label[-1] == "1" and f"{label[:-1]}2" not in self.labels
+        }
+        names = [
+            name if name in self.labels else single.get(name, name) for name in names
+        ]  # the only coordinate of space may be called x
         unknown = [name for name in names if name not in self.labels]
         missing = [label for label in self.labels if label not in names]
         if unknown:

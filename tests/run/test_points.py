@@ -12,6 +12,7 @@ import pytest
 
 from pinnx.errors import InputError
 from pinnx.run import evaluate, export, load_solution
+from pinnx.run.point_files import CsvFile
 
 POINTS = np.array([[0.1, 0.2, 0.5], [0.9, 0.4, 1.0], [0.3, 0.3, 0.0]])
 
@@ -180,3 +181,11 @@ def test_exported_tables(run_copy: Path) -> None:
 def test_unknown_format_is_refused(finished: Path) -> None:
     with pytest.raises(InputError, match=r"no format 'stl'; known: csv, h5, vtu, xdmf"):
         export(finished, "stl")
+
+
+def test_the_only_coordinate_of_space_may_be_called_x(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("t,x\n1,2\n")
+    assert CsvFile(tmp_path / "p.csv", ("x1", "t")).read().tolist() == [[2.0, 1.0]]
+    labels = [f"x{index}" for index in range(1, 12)]
+    (tmp_path / "p.csv").write_text(",".join(labels) + "\n" + ",".join(map(str, range(11))))
+    assert CsvFile(tmp_path / "p.csv", labels).read().tolist() == [list(range(11))]
