@@ -108,13 +108,16 @@ class RunDirectory:
         from pinnx.case import load_case
 
         self.require_run()
-        if 'name = "__main__:' in self.case.read_text(encoding="utf-8"):
-            raise InputError(
-                "the equation was defined in a script or notebook; to resume or evaluate a run later, define it in a "
-                "module and import it",
-                file=self.case,
-            )
-        return load_case(self.case)
+        try:
+            return load_case(self.case)
+        except InputError as error:
+            if error.key == "equation.name" and '"__main__:' in self.case.read_text(encoding="utf-8"):
+                raise InputError(
+                    "the equation was defined in a script or notebook, which is gone; to go on with runs later, define "
+                    "it in a file of its own and import it",
+                    file=self.case,
+                ) from None
+            raise
 
     def read_result(self) -> Result | None:
         """How the run ended, or None if it goes on or was killed."""

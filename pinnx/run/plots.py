@@ -85,7 +85,7 @@ def training_figure(metrics: Mapping[str, np.ndarray], baselines: Mapping[str, E
     measured = None if error is None else np.isfinite(error)
     rows = 2 if measured is not None and measured.any() else 1
     figure = _figure(6.8, 2.4 * rows + 0.2)
-    grid = figure.subplots(rows, 2, squeeze=False, sharey="row", sharex="col")
+    grid = figure.subplots(rows, 2, squeeze=False, sharey="row", sharex="col", gridspec_kw={"wspace": 0.08})
     seconds, unit = _time(metrics[SECONDS])
     positions = ((metrics[STEP], "step"), (seconds, f"training time ({unit})"))
     for column, (position, label) in enumerate(positions):
@@ -122,10 +122,11 @@ def residual_figure(residuals: np.ndarray) -> Figure:
         axes.axvline(0.0, color="0.3", linewidth=0.8)
         name = "residual" if len(columns) == 1 else f"residual {index + 1}"
         mean_square = float(np.sqrt(np.mean(values**2))) if len(values) else float("nan")
-        axes.set_title(f"{len(values)} points, root mean square {_number(mean_square)}")
+        text = f"{len(values)} points\nroot mean square\n{_number(mean_square)}"
+        axes.text(0.98, 0.97, text, transform=axes.transAxes, ha="right", va="top", fontsize=8)
         axes.set_xlabel(name)
         axes.set_ylabel("density" if index == 0 else "")
-        axes.ticklabel_format(axis="both", scilimits=(-2, 3))
+        axes.ticklabel_format(axis="both", scilimits=(-3, 4))
     return figure
 
 
@@ -226,7 +227,7 @@ def _plane_figure(field: Field) -> Figure:
             axes.spines[["top", "right"]].set_visible(True)
             axes.set_box_aspect(1)
             axes.set_xlabel(_coordinate(across, field))
-            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.tick_params(labelleft=index == 0)
         shown[0].set_ylabel(_coordinate(up, field), rotation=0, labelpad=8)

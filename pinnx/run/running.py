@@ -22,7 +22,7 @@ from pinnx.run.progress import Progress, progress_for
 from pinnx.run.recorder import DirectoryRecorder
 from pinnx.run.reporting import write_figures_and_report
 from pinnx.run.result import Result
-from pinnx.run.sources import user_sources
+from pinnx.run.sources import require_nameable, user_sources
 from pinnx.solvers.base import Training
 from pinnx.solvers.solution import Solution
 from pinnx.status import Outcome, Status
@@ -48,6 +48,7 @@ def execute(case: Case, directory: Path | str, *, resume: bool = False, quiet: b
         WriteError: a file cannot be written; what was written before can be resumed.
     """
     run = RunDirectory(directory)
+    require_nameable(type(case.equation))
     sources = user_sources(type(case.equation), case.source.parent if case.source else None)
     if resume and run.holds_run:
         return _go_on(run, _same_case(case, run, sources), quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -264,3 +265,29 @@ def test_check_does_everything_short_of_training(load, tmp_path: Path, monkeypat
     assert figures["notes"]
     assert not list(tmp_path.iterdir())
     assert check(load("solver.steps=1"))["estimated_seconds"] is None
+
+
+def test_an_equation_of_a_script_can_be_solved_and_later_it_is_said_why_not_resumed(
+    case_folder: Path, tmp_path: Path
+) -> None:
+    lines = (case_folder / "equation_file.py").read_text().replace("from beside import RATE", "RATE = 1.0")
+    call = (
+        "import pinnx.api\nprint(pinnx.api.solve(Fading(), directory='run', steps=2, quiet=True)([[0.5, 0.5, 0.0]]))\n"
+    )
+    (tmp_path / "script.py").write_text(lines + call)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("tensor([1.]"), done.stderr
+    with pytest.raises(InputError, match="defined in a script or notebook"):
+        resume(tmp_path / "run", quiet=True)
+
+
+def test_an_equation_that_no_file_can_name_is_refused_at_once(load, tmp_path: Path) -> None:
+    case = load()
+
+    @dataclasses.dataclass(frozen=True)
+    class Inside(type(case.equation)):  # type: ignore[misc]
+        pass
+
+    with pytest.raises(InputError, match="must stand at the top level of a module"):
+        execute(dataclasses.replace(case, equation=Inside()), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
