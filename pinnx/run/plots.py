@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -168,7 +169,8 @@ def _losses(axes: Axes, position: np.ndarray, metrics: Mapping[str, np.ndarray])
     if len(every) and every.min() > 0:
         axes.set_yscale("log")
     elif len(every) and np.abs(every).max() > 0:  # a loss whose estimate can be negative
-        axes.set_yscale("symlog", linthresh=max(float(np.quantile(np.abs(every), 0.05)), 1e-300))
+        smallest = float(np.quantile(np.abs(every[every != 0]), 0.05))
+        axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(smallest)))  # ticks sit at powers of ten
 
 
 def _errors(axes: Axes, position: np.ndarray, error: np.ndarray, baselines: Mapping[str, ErrorTable | None]) -> None:
@@ -305,7 +307,7 @@ def _smoothed(values: np.ndarray) -> np.ndarray | None:
     if len(values) < 200:
         return None
     half = len(values) // 80
-    padded = np.pad(values, half, mode="edge")
+    padded = np.pad(values, half, mode="reflect")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
 
 
