@@ -55,7 +55,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def figures(table: Mapping[str, Any]) -> list[str]:
     """One aligned line per figure; lists of sentences become one line each."""
-    width = max((len(name) for name in table), default=0)
+    width = max((len(_label(name)) for name in table), default=0)
     lines = []
     for name, value in table.items():
         items = value if isinstance(value, list | tuple) else [value]
@@ -64,7 +64,7 @@ def figures(table: Mapping[str, Any]) -> list[str]:
 
 
 def _label(name: str) -> str:
-    return name.removesuffix("_bytes").replace("_", " ")
+    return name.removesuffix("_bytes").replace("seconds", "time").replace("_", " ")
 
 
 def _figure(name: str, value: Any) -> str:

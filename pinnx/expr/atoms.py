@@ -205,7 +205,7 @@ def hessian(u: Symbol, group: str | Coordinate = "x") -> Hessian:
 
 
 def trace(matrix: Any, second: Hessian) -> Expr:
-    """The second-order operator trace(A · Hessian).
+    """The second-order operator with matrix A: the trace of A times the Hessian.
 
     Args:
         matrix: a number (multiple of the identity), a tensor (d,) (diagonal) or (d, d), a `Matrix`, or a function of

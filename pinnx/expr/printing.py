@@ -100,6 +100,8 @@ class _Printer:
 
     def _power(self, expr: Power) -> str:
         base = self.show(expr.base, LEAF)
+        if self.latex and "^" in base and not base.startswith(r"\left("):  # no superscript on a superscript
+            base = rf"\left({base}\right)"
         return f"{base}^{{{expr.exponent:g}}}" if self.latex else f"{base}**{expr.exponent:g}"
 
     def _leaf(self, expr: Expr) -> str:

@@ -43,6 +43,10 @@ def load_reference(reference: str, base: type, folder: Path) -> type:
     with _importable(folder):
         module = _load_file(folder / place) if is_path(reference) else _load_module(place)
     candidate = getattr(module, name, None)
+    if candidate is None and place == "__main__":
+        raise InputError(
+            f"{name} was defined in a script or notebook that is not running: move it to a file of its own"
+        )
     if candidate is None:
         known = [key for key, value in vars(module).items() if _defines(module, value, base)]
         hint = did_you_mean(name, known) if known else f"it defines no subclass of {base.__name__}"

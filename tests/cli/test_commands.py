@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -157,7 +158,7 @@ def test_cite(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_check(folder: Path, room: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "mine.toml", "--device", "cpu"]) == 0
     assert capsys.readouterr().out == (
-        "mine.toml: Mine\n  parameters        12 345\n  memory            1.0 MiB\n  seconds per step  0.0123 s\n"
+        "mine.toml: Mine\n  parameters     12 345\n  memory         1.0 MiB\n  time per step  0.0123 s\n"
     )
     ((_, (case,), _),) = room.calls
     assert case.device == "cpu"
@@ -166,12 +167,12 @@ def test_check(folder: Path, room: SimpleNamespace, capsys: pytest.CaptureFixtur
 def test_figures_of_all_kinds() -> None:
     table = {"notes": ["one", "two"], "peak_bytes": None, "ok": True, "loss": 0.123456, "device": "cpu"}
     assert figures(table) == [
-        "  notes       one",
-        "  notes       two",
-        "  peak        unknown",
-        "  ok          yes",
-        "  loss        0.1235",
-        "  device      cpu",
+        "  notes   one",
+        "  notes   two",
+        "  peak    unknown",
+        "  ok      yes",
+        "  loss    0.1235",
+        "  device  cpu",
     ]
 
 
@@ -272,5 +273,6 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 def test_a_terminal_without_the_letters_gets_question_marks() -> None:
     command = [sys.executable, "-m", "pinnx", "list", "equations"]
-    result = subprocess.run(command, capture_output=True, env={"PYTHONIOENCODING": "ascii", "PATH": ""}, check=True)
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(pinnx.__file__).parents[1])}
+    result = subprocess.run(command, capture_output=True, env=environment, check=True)
     assert b"u_t = ??u" in result.stdout

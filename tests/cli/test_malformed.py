@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import pinnx
 from pinnx.cli import main
 
 MINE = """\
@@ -359,7 +361,9 @@ def test_a_crash_of_the_users_class_is_shown_there(folder, monkeypatch, capsys) 
 
 @pytest.mark.parametrize("argv", [["solve", "good.toml", "--set", "seed=x"], ["sovle"]])
 def test_the_process_ends_with_the_exit_code(folder: Path, argv: list[str]) -> None:
-    result = subprocess.run([sys.executable, "-m", "pinnx", *argv], cwd=folder, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(pinnx.__file__).parents[1])}
+    command = [sys.executable, "-m", "pinnx", *argv]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.startswith("pinnx: error: ")

@@ -133,6 +133,7 @@ BAD_REFERENCES = {
     "no submodule": ("email.no_such_module:Mine", "", None, "no module 'email.no_such_module'"),
     "module fails": ("bad_module_of_mine:Mine", "x = {}['key']\n", 1, "KeyError: 'key'"),
     "module imports": ("bad_module_of_mine:Mine", "import no_such_package_of_mine\n", 1, "No module named"),
+    "a notebook": ("__main__:Mine", "", None, "Mine was defined in a script or notebook that is not running"),
     "module syntax": ("bad_module_of_mine:Mine", "x = (\n", 1, "not valid Python: "),
 }
 

@@ -1,0 +1,3 @@
+"""What the user keeps beside the equation."""
+
+RATE = 0.75
