@@ -53,6 +53,8 @@ _LONGEST_LINE = 3000
 def save(figure: Figure, folder: Path, name: str) -> bytes:
     """Write a figure as PNG and PDF; returns the PNG."""
     make_folder(folder)
+    figure.draw_without_rendering()  # lays it out; once is enough
+    figure.set_layout_engine("none")
     images = {}
     for kind in ("pdf", "png"):
         memory = io.BytesIO()
@@ -83,7 +85,7 @@ def training_figure(metrics: Mapping[str, np.ndarray], baselines: Mapping[str, E
     measured = None if error is None else np.isfinite(error)
     rows = 2 if measured is not None and measured.any() else 1
     figure = _figure(6.8, 2.4 * rows + 0.2)
-    grid = figure.subplots(rows, 2, squeeze=False, sharey="row", sharex="col")
+    grid = figure.subplots(rows, 2, squeeze=False, sharey="row", sharex="col", gridspec_kw={"wspace": 0.08})
     seconds, unit = _time(metrics[SECONDS])
     positions = ((metrics[STEP], "step"), (seconds, f"training time ({unit})"))
     for column, (position, label) in enumerate(positions):
@@ -120,10 +122,11 @@ def residual_figure(residuals: np.ndarray) -> Figure:
         axes.axvline(0.0, color="0.3", linewidth=0.8)
         name = "residual" if len(columns) == 1 else f"residual {index + 1}"
         mean_square = float(np.sqrt(np.mean(values**2))) if len(values) else float("nan")
-        axes.set_title(f"{len(values)} points, root mean square {_number(mean_square)}")
+        text = f"{len(values)} points\nroot mean square\n{_number(mean_square)}"
+        axes.text(0.98, 0.97, text, transform=axes.transAxes, ha="right", va="top", fontsize=8)
         axes.set_xlabel(name)
         axes.set_ylabel("density" if index == 0 else "")
-        axes.ticklabel_format(axis="both", scilimits=(-2, 3))
+        axes.ticklabel_format(axis="both", scilimits=(-3, 4))
     return figure
 
 
@@ -224,7 +227,7 @@ def _plane_figure(field: Field) -> Figure:
             axes.spines[["top", "right"]].set_visible(True)
             axes.set_box_aspect(1)
             axes.set_xlabel(_coordinate(across, field))
-            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.tick_params(labelleft=index == 0)
         shown[0].set_ylabel(_coordinate(up, field), rotation=0, labelpad=8)
@@ -245,8 +248,11 @@ def _plane_row(
 
     def draw(axes: Axes, numbers: np.ndarray, **options: Any) -> Any:
         mesh = numbers.T if transpose else numbers
-        shading = "gouraud" if np.isfinite(mesh).all() else "nearest"
-        return axes.pcolormesh(field.axes[across], field.axes[up], mesh, shading=shading, rasterized=True, **options)
+        extent = (*_pixel_bounds(field.axes[across]), *_pixel_bounds(field.axes[up]))
+        smooth = "bilinear" if np.isfinite(mesh).all() else "nearest"
+        image = axes.imshow(mesh, extent=extent, origin="lower", aspect="auto", interpolation=smooth, **options)
+        axes.set(xlim=field.axes[across][[0, -1]], ylim=field.axes[up][[0, -1]])
+        return image
 
     # One scale for solution and reference: a difference in color is a difference in value.
     low, high = _range(values if exact is None else np.stack([values, exact]))
@@ -261,6 +267,12 @@ def _plane_row(
     image = draw(shown[2], values - exact, cmap="RdBu_r", vmin=-reach, vmax=reach)
     shown[2].set_title(f"error {symbol(name)} − {symbol(name)}$^\\ast$")
     _color_bar(figure, image, bars[1])
+
+
+def _pixel_bounds(line: np.ndarray) -> tuple[float, float]:
+    """Where the pixels of a uniform axis begin and end: each value is the center of one."""
+    half = (line[-1] - line[0]) / (len(line) - 1) / 2
+    return float(line[0] - half), float(line[-1] + half)
 
 
 def _color_bar(figure: Figure, image: Any, place: Axes) -> None:
