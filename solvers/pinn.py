@@ -19,6 +19,7 @@ from pinnx.solvers.base import Solver, Training
 from pinnx.solvers.derivatives.auto import Auto
 from pinnx.solvers.derivatives.base import DerivativeEstimator
 from pinnx.solvers.errors import Errors, TestSet, baselines
+from pinnx.solvers.loss import loss_for
 from pinnx.solvers.solution import TEST_SEED, Solution, build_network
 from pinnx.solvers.system import ResidualSystem
 from pinnx.solvers.training.adam import Adam
@@ -68,16 +69,16 @@ class PinnTraining(Training):
         self.optimizer = options.optimizer.build(self.trainable)
         self.step_number, self.total_steps = 0, options.steps
         self.evaluate_every = options.evaluate_every
-        self.notes = (self.system.note,)
+        self.loss = loss_for(self.system, options.steps)
+        self.notes = (self.system.note, *self.loss.notes)
         self.parameters = sum(parameter.numel() for parameter in self.trainable)
-        self.network_evaluations = 0
         every = options.resample_every
         self._resample_every = (0 if options.optimizer.fixed_points else 1) if every is None else every
         self._batch: list[Points] | None = None
         self._batch_state = self.generator.get_state()
-        self._loss: Callable[[list[Points]], dict[str, Tensor]] = self._terms
+        self._terms: Callable[..., dict[str, Tensor]] = self.loss.terms
         if options.compile:
-            self._loss = torch.compile(self._terms)
+            self._terms = torch.compile(self.loss.terms)
         self._tests: TestSet | None = None
 
     def step(self) -> dict[str, float]:
@@ -100,13 +101,18 @@ class PinnTraining(Training):
                 undo()
             raise
         self.step_number += 1
-        return {**first, "learning_rate": rate}
+        return {**first, "learning_rate": rate, **self.loss.observe(self.step_number, first["loss"])}
 
     def evaluate(self) -> Errors | None:
         return self._test_set().errors(self.solution().values)
 
     def baselines(self) -> dict[str, Errors | None]:
         return baselines(self._test_set())
+
+    @property
+    def network_evaluations(self) -> int:  # type: ignore[override]
+        """Evaluations of the network so far."""
+        return self.loss.evaluations
 
     def solution(self) -> Solution:
         return Solution(self.problem, self.network, self.spec)
@@ -118,14 +124,14 @@ class PinnTraining(Training):
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "batch_generator": self._batch_state,
-            "network_evaluations": self.network_evaluations,
+            "loss": self.loss.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step_number = state["step"]
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.network_evaluations = state["network_evaluations"]
+        self.loss.load_state_dict(state["loss"])
         self.generator.set_state(state["batch_generator"].cpu())
         self._batch = None
         if self.step_number:  # draw the points of the last step again: the next one may still use them
@@ -145,21 +151,11 @@ class PinnTraining(Training):
         batch.extend(domain.sample(options.condition_points, self.generator, **draw) for domain in domains)
         self._batch = batch
 
-    def _terms(self, batch: list[Points]) -> dict[str, Tensor]:
-        """The weighted terms of the loss, by name."""
-        residuals = self.system.residual_values(batch[0], self.generator)
-        names = ["residual"] if len(residuals) == 1 else [f"residual{i + 1}" for i in range(len(residuals))]
-        terms = {name: residual.square().mean() for name, residual in zip(names, residuals, strict=True)}
-        for index, condition in enumerate(self.problem.conditions):
-            values = self.system.condition_values(index, batch[index + 1], self.generator)
-            terms[condition.name] = condition.weight * values.square().mean()
-        return terms
-
     def _loss_and_gradient(self) -> tuple[Tensor, dict[str, float]]:
         assert self._batch is not None
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self._loss(self._batch)
-        self.network_evaluations += self.system.estimator.evaluations(sum(map(len, self._batch)))
+        terms = self._terms(self._batch, self.generator)
+        self.loss.count(self._batch)
         loss = torch.stack(list(terms.values())).sum()
         metrics = {"loss": float(loss.detach())}
         metrics |= {f"loss/{name}": float(term.detach()) for name, term in terms.items()}

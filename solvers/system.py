@@ -58,13 +58,14 @@ class ResidualSystem:
 
     def residual_values(self, points: Points, generator: torch.Generator) -> list[Tensor]:
         """One tensor (n,) per equation."""
-        return self._values(self.residuals, points, generator)
+        return self.values(self.residuals, points, generator)
 
     def condition_values(self, index: int, points: Points, generator: torch.Generator) -> Tensor:
         """The residual of one soft condition, (n,)."""
-        return self._values([self.conditions[index]], points, generator)[0]
+        return self.values([self.conditions[index]], points, generator)[0]
 
-    def _values(self, expressions: Iterable[Expr], points: Points, generator: torch.Generator) -> list[Tensor]:
+    def values(self, expressions: Iterable[Expr], points: Points, generator: torch.Generator) -> list[Tensor]:
+        """Expressions in the network's atoms, (n,) each."""
         expressions = list(expressions)
         requests: tuple[Atom, ...] = atoms(*expressions)
         values = self.estimator.estimate(self.network, points, requests, generator)

@@ -38,7 +38,8 @@ def evaluate(expr: Expr, points: Points, values: Values = NO_VALUES) -> Tensor:
     Args:
         expr: the expression.
         points: n points.
-        values: the value of every atom of an unknown in it, (n,) or (n, d); `Value(u)` serves a bare `u`.
+        values: the value of every atom of an unknown in it, (n,) or (n, d); `Value(u)` serves a bare `u`. Further axes
+            in front, such as several estimates of the same atom, are kept.
 
     Returns:
         (n,) for rank 0, (n, d) for rank 1.
@@ -86,7 +87,7 @@ class Evaluator:
         result: Tensor | None = None
         for factor in expr.factors:
             value = self(factor)
-            value = value[:, None] if expr.rank == 1 and factor.rank == 0 and value.ndim == 1 else value
+            value = value[..., None] if expr.rank == 1 and factor.rank == 0 and value.ndim else value
             result = value if result is None else result * value
         assert result is not None
         return result

@@ -82,6 +82,13 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
             "pinnx.solvers.derivatives.taylor:Taylor",
             "Taylor mode in the first layer's row space: its cost hardly grows with the dimension",
         ),
+        "smoothing": Entry(
+            "pinnx.solvers.derivatives.smoothing:Smoothing", "randomized smoothing: values of the network alone"
+        ),
+        "hutchinson": Entry(
+            "pinnx.solvers.derivatives.stochastic:Hutchinson", "second derivatives along random directions"
+        ),
+        "sdgd": Entry("pinnx.solvers.derivatives.stochastic:Sdgd", "second derivatives along random coordinates"),
     },
     "optimizers": {
         "adam": Entry("pinnx.solvers.training.adam:Adam", "Adam: robust, cheap per step"),

@@ -59,6 +59,11 @@ class DerivativeEstimator(ABC):
             raise UnsupportedError(f"the derivatives {self.kind!r} cannot serve here, because {reason}")
         return self, f"derivatives: {self.kind}, as asked"
 
-    def evaluations(self, points: int) -> int:
-        """Number of network evaluations that one pass at `points` points costs."""
-        return points
+    def evaluations(self, atoms: Sequence[Atom], samples: int = 0) -> int:
+        """Number of network evaluations per point of one pass.
+
+        Args:
+            atoms: what is asked for.
+            samples: number of samples drawn, of a stochastic estimator.
+        """
+        return 1

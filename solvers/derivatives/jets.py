@@ -84,6 +84,10 @@ class Jet:
 
     def squares(self, other: Jet) -> Tensor:
         """Σ s_k J_k J′_k for every sum, (s, n, h)."""
+        size = self.sums[0].stop - self.sums[0].start
+        if all(s.weights is None and (s.start, s.stop) == (i * size, (i + 1) * size) for i, s in enumerate(self.sums)):
+            left, right = (part[: len(self.sums) * size] for part in (self.first, other.first))
+            return (left * right).reshape(len(self.sums), size, *left.shape[1:]).sum(1)
         return torch.stack([each.squares(self.first, other.first) for each in self.sums])
 
     def map(self, linear: Callable[[Tensor], Tensor]) -> Jet:

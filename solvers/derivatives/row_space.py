@@ -7,7 +7,8 @@ operator's matrix). Any S with S Sᵀ = W Wᵀ may therefore replace W, and an h
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast, final
 
 import torch
 from torch import Tensor
@@ -59,3 +60,65 @@ class _CholeskyFactor(torch.autograd.Function):
         weight, factor = ctx.saved_tensors
         left = torch.linalg.solve_triangular(factor.T, grad_outputs[0].T, upper=True).T
         return left @ weight, None
+
+
+@final
+@dataclass(frozen=True)
+class Frame:
+    """Coordinates q of a random vector ξ ~ N(0, I_d), as far as the first layer can tell them apart.
+
+    W ξ = S q with q ~ N(0, I_r). Either q = ξ (S = W), or q = Qᵀ ξ with an orthonormal basis Q (d, r) of W's row space.
+
+    Attributes:
+        columns: W (h, d).
+        factor: S (h, r).
+        reduced: whether q lives in the row space.
+    """
+
+    columns: Tensor
+    factor: Tensor
+    reduced: bool
+
+    @property
+    def rank(self) -> int:
+        """Number r of coordinates."""
+        return self.factor.shape[1]
+
+    def embed(self, q: Tensor) -> Tensor:
+        """The change of the hidden layer: (…, r) -> (…, h)."""
+        return q @ self.factor.T
+
+    def along(self, slopes: Tensor, vector: Tensor) -> Tensor:
+        """The derivative along vectors (1 or n, d), from slopes (…, n, r) along the frame's axes."""
+        if not self.reduced:
+            return (slopes * vector).sum(-1)
+        image = vector @ self.columns.T  # W b
+        inside = self._solve(image.detach())  # Qᵀ b
+        # Q is held constant, so that what b has outside the row space needs a term whose value is zero but whose
+        # gradient in W is not: g · (W − S Qᵀ) b, with g = S⁻ᵀ(slopes) the gradient in the hidden layer.
+        return (slopes * inside).sum(-1) + (self._hidden(slopes) * (image - inside @ self.factor.T)).sum(-1)
+
+    def lift(self, slopes: Tensor) -> Tensor:
+        """The gradient (…, n, d), from slopes (…, n, r) along the frame's axes."""
+        if not self.reduced:
+            return slopes
+        basis = self._solve(self.columns.detach().T)  # Q
+        # as in `along`: the last term has value zero
+        return slopes @ basis.T + self._hidden(slopes) @ (self.columns - self.factor @ basis.T)
+
+    def _solve(self, right: Tensor) -> Tensor:
+        """The product right · S⁻ᵀ, with S held constant."""
+        return torch.linalg.solve(self.factor.detach().T, right, left=False)
+
+    def _hidden(self, slopes: Tensor) -> Tensor:
+        return torch.linalg.solve(self.factor.detach(), slopes.detach(), left=False)
+
+
+def coordinate_frame(columns: Tensor) -> Frame:
+    """The frame of all d coordinates."""
+    return Frame(columns, columns, reduced=False)
+
+
+def row_space_frame(columns: Tensor) -> Frame:
+    """The frame of the row space of W (h, d), d > h."""
+    return Frame(columns, row_space_factor(columns), reduced=True)

@@ -49,7 +49,7 @@ class Taylor(DerivativeEstimator):
         with torch.set_grad_enabled(torch.is_grad_enabled() or any(isinstance(atom, Gradient) for atom in atoms)):
             hidden = torch.nn.functional.linear(points.tensor, *affine)
             distinct = list(dict.fromkeys(replace(atom, slot=0) for atom in atoms))
-            plan = _Plan(affine[0], points)
+            plan = Plan(affine[0], points)
             # Laplacians first: a gradient may then share their directions.
             for atom in sorted(distinct, key=lambda atom: not isinstance(atom, SecondOrder)):
                 plan.request(atom)
@@ -79,7 +79,7 @@ def push(network: Network, jet: Jet) -> Jet:
     return cast("Jet", network.tail(cast("Tensor", jet)))
 
 
-class _Plan:
+class Plan:
     """Collects the directions that a set of atoms needs, and reads the atoms off the final jet."""
 
     def __init__(self, weight: Tensor, points: Points):
@@ -101,9 +101,9 @@ class _Plan:
             self._gradient(atom, output)
         elif isinstance(atom, Directional):
             vector = self.known(atom.vector)
-            self._first_order(atom, vector @ self._columns(atom.group).T, output)
+            self._first_order(atom, vector @ self.columns(atom.group).T, output)
         elif isinstance(atom, SecondOrder):
-            self._second_order(atom, output)
+            self.second_order(atom, output)
         elif isinstance(atom, Partial) and atom.order == 1:
             self._first_order(atom, self._column(*atom.columns[0])[None], output)
         elif isinstance(atom, Partial) and atom.order == 2:
@@ -121,27 +121,27 @@ class _Plan:
 
     def read(self, jet: Jet, hidden: Tensor) -> dict[Atom, Tensor]:
         """The values of all atoms requested."""
-        n = len(self.points)
-        result = {}
-        for atom, reader in self.readers.items():
-            value = reader(jet, hidden)
-            result[atom] = value.expand(n, *value.shape[1:])
-        return result
+        return {atom: self.shaped(atom, reader(jet, hidden)) for atom, reader in self.readers.items()}
 
-    def _columns(self, group: str) -> Tensor:
+    def shaped(self, atom: Atom, value: Tensor) -> Tensor:
+        """What is the same at every point, repeated for all of them."""
+        return value.expand(len(self.points), *value.shape[1:])
+
+    def columns(self, group: str) -> Tensor:
+        """The first layer's weights of a coordinate group, (h, d)."""
         return self.weight[:, self.points.coordinates.columns(group)]
 
     def _column(self, group: str, index: int) -> Tensor:
-        return self._columns(group)[:, index]
+        return self.columns(group)[:, index]
 
-    def _add(self, block: Tensor) -> slice:
+    def add(self, block: Tensor) -> slice:
         """Append directions (k, 1, h) or (k, n, h)."""
         self.blocks.append(block)
         self._width += block.shape[0]
         return slice(self._width - block.shape[0], self._width)
 
     def _first_order(self, atom: Atom, direction: Tensor, output: int) -> None:
-        index = self._add(direction[None]).start
+        index = self.add(direction[None]).start
         self.readers[atom] = lambda jet, hidden: jet.first[index, :, output]
 
     def _gradient(self, atom: Gradient, output: int) -> None:
@@ -150,7 +150,7 @@ class _Plan:
             self.readers[atom] = lambda jet, hidden: jet.first[block, :, output].T
             return
         self.needs_reverse = True
-        columns = self._columns(atom.group)
+        columns = self.columns(atom.group)
 
         def read(jet: Jet, hidden: Tensor) -> Tensor:
             value = jet.value[:, output].sum()
@@ -159,15 +159,16 @@ class _Plan:
 
         self.readers[atom] = read
 
-    def _second_order(self, atom: SecondOrder, output: int) -> None:
-        columns = self._columns(atom.group)
+    def second_order(self, atom: SecondOrder, output: int) -> None:
+        """Add the directions of a second-order operator."""
+        columns = self.columns(atom.group)
         if atom.matrix is None and columns.shape[1] <= columns.shape[0]:
-            block = self._add(columns.T[:, None])
+            block = self.add(columns.T[:, None])
             self._coordinate_blocks[atom.group] = block
             self._sum(atom, block, None, output)
             return
         directions, weights = self._factor(columns, atom.matrix)
-        self._sum(atom, self._add(directions), weights, output)
+        self._sum(atom, self.add(directions), weights, output)
 
     def _factor(self, columns: Tensor, matrix: Matrix | None) -> tuple[Tensor, Tensor | None]:
         """Directions (k, 1 or n, h) in the hidden layer, and weights, of trace(A · Hessian)."""
@@ -194,7 +195,7 @@ class _Plan:
         """u_ij by polarization: a quarter of the difference of two second directional derivatives."""
         left, right = (self._column(*column) for column in atom.columns)
         if atom.columns[0] == atom.columns[1]:
-            self._sum(atom, self._add(left[None, None]), None, output)
+            self._sum(atom, self.add(left[None, None]), None, output)
             return
-        block = self._add(torch.stack([left + right, left - right])[:, None])
+        block = self.add(torch.stack([left + right, left - right])[:, None])
         self._sum(atom, block, left.new_tensor([0.25, -0.25]), output)

@@ -127,17 +127,25 @@ def _assert_shown(expected: str, output: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_commands_exist(page: Path) -> None:
     """Every command line that a page shows, run or not, is one that the parser takes; so is every goal of make."""
-    goals = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    goals = _goals()
     for block in _blocks(page, illustrations=True):
         for command, _ in _commands(block) if block.language == "console" else ():
             if command[0] == "pinnx":
                 parser().parse_args(command[1:])
-            elif command[0] == "make":
+            elif command[0] == "make" and goals:
                 assert {word for word in command[1:] if "=" not in word} <= goals, f"line {block.line}: {command}"
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(r"`pinnx ([a-z][a-z-]*)\b", text))
     assert named <= _subparsers().keys(), f"no such command: {named - _subparsers().keys()}"
-    assert set(re.findall(r"`make ([a-z][a-z-]*)\b", text)) <= goals
+    assert not goals or set(re.findall(r"`make ([a-z][a-z-]*)\b", text)) <= goals
+
+
+def _goals() -> set[str]:
+    """What make can be asked for; empty outside the tree."""
+    makefile = ROOT / "Makefile"
+    if not makefile.is_file():
+        return set()
+    return set(re.findall(r"^([a-z-]+):.*## ", makefile.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def _subparsers() -> dict[str, argparse.ArgumentParser]:

@@ -172,14 +172,14 @@ def test_auto_says_what_it_chose_and_why() -> None:
 
 def test_the_hidden_directions_do_not_grow_with_the_dimension() -> None:
     """The work behind the first layer is the same at d = 50 and d = 5000: as many directions as hidden units."""
-    from pinnx.solvers.derivatives.taylor import _Plan
+    from pinnx.solvers.derivatives.taylor import Plan
 
     for d in (50, 5000):
         network = NETWORKS["tanh"].build(d, 1, generator=GENERATOR, dtype=torch.float32)
         batch = Points(torch.rand(2, d), Coordinates.of(x=d))
         affine = network.first_affine()
         assert affine is not None
-        plan = _Plan(affine[0], batch)
+        plan = Plan(affine[0], batch)
         plan.request(laplacian(U))  # type: ignore[arg-type]
         jet = plan.jet(linear(batch.tensor, *affine))
         assert tuple(jet.first.shape) == (8, 1, 8)

@@ -1,0 +1,162 @@
+"""What stochastic estimators share: independent groups of samples, and the correction of the bias that squaring brings.
+
+The square of an unbiased estimate r̂ of a residual r is biased: E r̂² = r² + Var r̂. A product of independent estimates
+is not. All corrections below are such products; they differ in what is independent of what.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from pinnx.errors import UnsupportedError
+from pinnx.expr import Atom, Evaluator, Expr, Gradient, Points, atoms, degree, with_explicit_values, with_slots
+from pinnx.networks.base import Network
+from pinnx.solvers.derivatives.base import DerivativeEstimator
+
+Correction = Literal["biased", "unbiased-loss", "unbiased", "hybrid"]
+Realization = Literal["u-statistic", "independent"]
+
+#: Groups of a U-statistic where vector-valued atoms make every group cost a tensor of the points' size.
+VECTOR_GROUPS = 8
+
+
+class SampledEstimator(DerivativeEstimator):
+    """A stochastic estimator: every atom is the mean over `samples` independent samples.
+
+    Attributes:
+        samples: K, samples per point.
+        correction: how the bias of the squared loss is corrected.
+        realization: whether independent factors come from one set of samples ("u-statistic", at the cost of the biased
+            loss) or from sets of K samples each ("independent", as published).
+        smallest_group: fewest samples that give an estimate.
+    """
+
+    stochastic: ClassVar[bool] = True
+    smallest_group: ClassVar[int] = 1
+
+    samples: int
+    correction: Correction
+    realization: Realization
+
+    @abstractmethod
+    def draw(
+        self, network: Network, points: Points, atoms: Sequence[Atom], generator: torch.Generator, sizes: Sequence[int]
+    ) -> dict[Atom, Tensor]:
+        """Independent estimates of every atom, one per group of samples.
+
+        Args:
+            network: maps (n, D) to (n, m).
+            points: n points.
+            atoms: distinct atoms, all in slot 0.
+            generator: draws the samples.
+            sizes: number of samples of each of the g groups.
+
+        Returns:
+            For each atom (g, n), or (g, n, d) for a gradient; the first axis is 1 for what has no randomness.
+        """
+
+    def estimate(
+        self, network: Network, points: Points, atoms: Sequence[Atom], generator: torch.Generator
+    ) -> dict[Atom, Tensor]:
+        distinct = list(dict.fromkeys(replace(atom, slot=0) for atom in atoms))
+        count = 1 + max((atom.slot for atom in atoms), default=0)
+        values = self.draw(network, points, distinct, generator, [self.samples] * count)
+        return {atom: _group(values[replace(atom, slot=0)], atom.slot) for atom in atoms}
+
+
+class SquaredResiduals:
+    """The mean squares of residuals as a stochastic estimator sees them, with their bias corrected or not.
+
+    With m slots (independent factors inside the residual, see `with_slots`) and g groups of samples, the residual r_j
+    takes its slot i from group j + i (cyclically). Two of them are independent where their groups are disjoint, that
+    is, where j and l are at least m apart on the circle, and
+
+        Σ r_j r_l over such pairs = (Σ r)² − Σ_{|δ|<m} Σ_j r_j r_{j+δ}
+
+    costs O(m g). For m = 1 and g = K this is the U-statistic (S² − Σ r_k²) / (K (K − 1)).
+
+    Args:
+        estimator: delivers the atoms.
+        expressions: the residuals, in atoms of the network.
+
+    Attributes:
+        slots: number m of independent factors.
+        note: a sentence about what the correction can and cannot do here, or None.
+    """
+
+    def __init__(self, estimator: SampledEstimator, expressions: Sequence[Expr]):
+        self.estimator = estimator
+        slotted = [with_slots(expr) for expr in map(with_explicit_values, expressions)]
+        self.plain = [with_explicit_values(expr) for expr in expressions]
+        self.slotted = [expr for expr, _ in slotted]
+        self.slots = max([1, *(count for _, count in slotted)])
+        self.requests = atoms(*self.plain)
+        self.linear = all(degree(expr) <= 1 for expr in expressions)
+        self.note = None
+        if any(degree(expr) == float("inf") for expr in expressions):
+            self.note = "the residual is no polynomial: the bias of its square is corrected, that inside it is not"
+
+    def groups(self, correction: Correction) -> list[int]:
+        """The sizes of the groups of samples that a correction draws."""
+        estimator, total = self.estimator, self.estimator.samples
+        if correction == "biased":
+            return [total]
+        factors = 2 * (self.slots if correction == "unbiased" else 1)
+        if estimator.realization == "independent":
+            return [total] * factors
+        most = total // estimator.smallest_group
+        if most < factors:
+            raise UnsupportedError(
+                f"the correction {correction!r} needs at least {factors * estimator.smallest_group} samples here, "
+                f"got samples = {total}"
+            )
+        # Nonlinear terms lose accuracy in small groups unless their factors are drawn independently.
+        count = factors if correction == "unbiased-loss" and not self.linear else most
+        if any(isinstance(atom, Gradient) for atom in self.requests):
+            count = max(factors, min(count, VECTOR_GROUPS))
+        return [total // count + (1 if i < total % count else 0) for i in range(count)]
+
+    def __call__(
+        self, network: Network, points: Points, generator: torch.Generator, correction: Correction
+    ) -> list[Tensor]:
+        """One scalar per residual: an estimate of the mean over the points of r²."""
+        sizes = self.groups(correction)
+        drawn = self.estimator.draw(network, points, self.requests, generator, sizes)
+        slots = self.slots if correction == "unbiased" else 1
+        values: dict[Atom, Tensor] = {}
+        for atom, estimates in drawn.items():
+            for slot in range(slots):
+                moved = estimates.roll(-slot, 0) if slot and len(estimates) > 1 else estimates
+                values[replace(atom, slot=slot)] = moved
+        evaluator = Evaluator(points, values)
+        expressions = self.slotted if correction == "unbiased" else self.plain
+        residuals = [evaluator(expr).expand(len(sizes), len(points)) for expr in expressions]
+        if correction == "biased":
+            return [residual.square().mean() for residual in residuals]
+        return [independent_products(residual, slots).mean() for residual in residuals]
+
+
+def independent_products(residuals: Tensor, slots: int) -> Tensor:
+    """The mean of r_j r_l over all pairs at least `slots` apart on the circle of groups: (g, n) -> (n,).
+
+    Args:
+        residuals: r_j, whose slot i comes from group j + i modulo g.
+        slots: number m of groups that each of them uses; g must be at least 2 m.
+    """
+    g = len(residuals)
+    if g < 2 * slots:
+        raise UnsupportedError(f"products of independent residuals need {2 * slots} groups of samples, got {g}")
+    near = residuals.square().sum(0)
+    for distance in range(1, slots):
+        near = near + 2 * (residuals * residuals.roll(distance, 0)).sum(0)
+    return (residuals.sum(0).square() - near) / (g * (g - (2 * slots - 1)))
+
+
+def _group(values: Tensor, index: int) -> Tensor:
+    return values[index if len(values) > 1 else 0]

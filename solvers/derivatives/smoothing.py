@@ -1,0 +1,283 @@
+"""Randomized smoothing: derivatives of the Gaussian-smoothed network from forward evaluations only.
+
+The model is u(x) = E f(x + δ), δ ~ N(0, σ²I). Stein's identity with antithetic pairs gives
+
+    ∇u = E[δ/(2σ²) · (f(x+δ) − f(x−δ))],   Δu = E[(|δ|² − σ²d)/(2σ⁴) · (f(x+δ) + f(x−δ) − 2f(x))].
+
+Sources: He et al., AISTATS 2023 (arXiv 2202.09340); Hu et al., arXiv 2311.15283.
+
+Two things here are not in those papers. *Row space*: f(x) = g(Wx + b) depends on δ only through Wδ, which lives in
+r = rank W dimensions; taking the conditional expectation over the rest replaces |δ|² − σ²d by |q|² − σ²r, so that
+neither cost nor variance depends on d. *Difference weights*: E[f(x+δ) + f(x−δ) − 2f(x)]/σ², without Stein's weight, is
+the Laplacian of the slightly different smoothing ∫₀¹ f_{σ√s} ds, at a far lower variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, final
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from pinnx.errors import UnsupportedError
+from pinnx.expr import Atom, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
+from pinnx.networks.base import Network
+from pinnx.options import at_least, check_limits, option, positive
+from pinnx.solvers.derivatives.row_space import Frame, coordinate_frame, row_space_frame
+from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
+
+
+@final
+@dataclass(frozen=True)
+class Smoothing(SampledEstimator):
+    """Derivatives of the Gaussian-smoothed network, from values of the network alone."""
+
+    kind: ClassVar[str] = "smoothing"
+    samples: int = option(32, "antithetic pairs K per point and step", at_least(1))
+    sigma: float = option(1e-2, "standard deviation of the noise in space", positive)
+    sigma_time: float | None = option(None, "standard deviation of the noise in time; default: sigma", positive)
+    weights: Literal["difference", "stein"] = option(
+        "difference", "finite differences, or Stein's identity (published)"
+    )
+    space: Literal["rows", "full"] = option("rows", "noise in the first layer's row space, or in all d dimensions")
+    baseline: Literal["center", "leave-one-out"] = option(
+        "leave-one-out", "what Stein's Laplacian subtracts: 2f(x), or also the mean of the other samples"
+    )
+    noise: Literal["shared", "per-point"] = option("shared", "one draw for the whole batch, or one per point")
+    correction: Correction = option("hybrid", "bias of the squared loss: biased, unbiased-loss, unbiased or hybrid")
+    realization: Realization = option("u-statistic", "independence from one set of samples, or from separate sets")
+    switch_at: int | None = option(
+        None, "step at which hybrid leaves the biased loss; default: at its plateau", at_least(1)
+    )
+    memory: float = option(1.0, "gigabytes that one tensor of samples × points × width may take", positive)
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+        if self.samples < self.smallest_group:
+            raise ValueError("baseline leave-one-out needs samples of at least 2, got 1")
+
+    @property
+    def smallest_group(self) -> int:  # type: ignore[override]
+        """Fewest samples that give an estimate."""
+        return 2 if self.weights == "stein" and self.baseline == "leave-one-out" else 1
+
+    def refusal(self, network: Network, atoms: Sequence[Atom]) -> str | None:
+        if network.first_affine() is None:
+            return f"the network {type(network).__name__} declares no first affine layer"
+        for atom in atoms:
+            if isinstance(atom, SecondOrder) and atom.matrix is not None and not _serves(atom):
+                return f"it smooths with constant diagonal matrices without negative entries only, not {atom}"
+            if isinstance(atom, Partial) and atom.columns != (("t", 0),):
+                return f"it delivers derivatives by whole coordinate groups and dt only, not {atom}"
+        groups = {atom.group for atom in atoms if isinstance(atom, (Gradient, Directional, SecondOrder))}
+        if len(groups) > 1:
+            return f"it smooths one coordinate group, and the equation differentiates in {', '.join(sorted(groups))}"
+        return None
+
+    def draw(
+        self, network: Network, points: Points, atoms: Sequence[Atom], generator: torch.Generator, sizes: Sequence[int]
+    ) -> dict[Atom, Tensor]:
+        return _Draw(self, network, points, atoms, generator, sizes).read()
+
+    def evaluations(self, atoms: Sequence[Atom], samples: int = 0) -> int:
+        distinct = {replace(atom, slot=0) for atom in atoms}
+        second = [atom for atom in distinct if isinstance(atom, SecondOrder)]
+        first = [atom for atom in distinct if isinstance(atom, (Directional, Partial))]
+        if self.weights == "difference":
+            return 1 + 2 * len(first) + 2 * samples * len(second) + sum(isinstance(a, Gradient) for a in distinct)
+        timed = any(isinstance(atom, Partial) for atom in distinct)
+        special = sum(atom.matrix is not None for atom in second)
+        centers = samples if timed else 1
+        return 2 * samples * (1 + special) + (samples if timed else 0) + (centers if second else 0)
+
+
+def _serves(atom: SecondOrder) -> bool:
+    matrix = atom.matrix
+    assert matrix is not None
+    return matrix.diagonal and isinstance(matrix.value, Tensor) and bool((matrix.value >= 0).all())
+
+
+class _Draw:
+    """One set of samples for one batch of points."""
+
+    def __init__(
+        self,
+        options: Smoothing,
+        network: Network,
+        points: Points,
+        atoms: Sequence[Atom],
+        generator: torch.Generator,
+        sizes: Sequence[int],
+    ):
+        affine = network.first_affine()
+        if affine is None:
+            raise UnsupportedError("smoothing needs a network with a first affine layer")
+        self.options, self.network, self.points, self.atoms = options, network, points, atoms
+        self.generator, self.sizes, self.total = generator, list(sizes), sum(sizes)
+        self.weight = affine[0]
+        self.center = torch.nn.functional.linear(points.tensor, *affine)
+        self.known = Evaluator(points)
+        self.group = next((a.group for a in atoms if isinstance(a, (Gradient, Directional, SecondOrder))), None)
+        self.timed = "t" in points.coordinates.names
+        self.stein = options.weights == "stein"
+
+    def read(self) -> dict[Atom, Tensor]:
+        """All atoms, (groups or 1, n) or (groups or 1, n, d)."""
+        return self._stein() if self.stein else self._differences()
+
+    # --- difference weights ---------------------------------------------------------------------------------------
+
+    def _differences(self) -> dict[Atom, Tensor]:
+        f = self.network.tail(self.center)
+        result: dict[Atom, Tensor] = {}
+        for atom in self.atoms:
+            output = getattr(atom.of, "index", 0)
+            if isinstance(atom, Value):
+                result[atom] = f[None, :, output]
+            elif isinstance(atom, Partial):
+                column = self.weight[:, self.points.coordinates.columns("t")].T
+                result[atom] = self._central(column, self._sigma_time)[None, :, output]
+            elif isinstance(atom, Directional):
+                vector = self.known(atom.vector)
+                length = torch.linalg.vector_norm(vector, dim=-1, keepdim=True).clamp_min(1e-30)
+                slope = self._central((vector / length) @ self._columns.T, self.options.sigma)
+                result[atom] = length[None, :, 0] * slope[None, :, output]
+            elif isinstance(atom, Gradient):
+                result[atom] = self._exact_gradient(output)[None]
+            elif isinstance(atom, SecondOrder):
+                result[atom] = self._second_difference(atom, f)[..., output]
+        return result
+
+    def _central(self, direction: Tensor, step: float) -> Tensor:
+        """Central difference along a direction (1 or n, h) of the hidden layer: (n, m)."""
+        tail = self.network.tail
+        return (tail(self.center + step * direction) - tail(self.center - step * direction)) / (2 * step)
+
+    def _second_difference(self, atom: SecondOrder, f: Tensor) -> Tensor:
+        """(g, n, m): means over the groups of (f₊ + f₋ − 2f)/σ² along random signs in the frame."""
+        frame = self._frame(atom)
+        signs = torch.empty(self._shape(frame.rank), dtype=f.dtype, device=f.device)
+        signs.bernoulli_(0.5, generator=self.generator).mul_(2).sub_(1)
+        sigma = self.options.sigma
+        pairs = self._pairs(self.center, sigma * frame.embed(signs))
+        return self._means((pairs[0] + pairs[1] - 2 * f) / sigma**2)
+
+    def _exact_gradient(self, output: int) -> Tensor:
+        """The gradient where only a vector will do: by one backward pass, exact and without randomness."""
+        with torch.enable_grad():
+            hidden = self.center if self.center.requires_grad else self.center.detach().requires_grad_()
+            value = self.network.tail(hidden)[:, output].sum()
+            (slope,) = torch.autograd.grad(value, hidden, create_graph=torch.is_grad_enabled())
+        return slope @ self._columns
+
+    # --- Stein's identity -----------------------------------------------------------------------------------------
+
+    def _stein(self) -> dict[Atom, Tensor]:
+        like, sigma = self.center, self.options.sigma
+        frame = self._frame(None) if self.group else None
+        q = self._normal(frame.rank) if frame else None
+        space = sigma * frame.embed(q) if frame and q is not None else like.new_zeros(1, 1, 1)
+        tau, time = self._time_noise()
+        # An x-derivative keeps t + δ_t in all of its evaluations (eq. 28): centers that are moved in time only.
+        moved = self.center + time
+        plus, minus = self._pairs(moved, space)
+        result: dict[Atom, Tensor] = {}
+        for atom in self.atoms:
+            output = getattr(atom.of, "index", 0)
+            f_plus, f_minus = plus[..., output], minus[..., output]
+            if isinstance(atom, Value):
+                result[atom] = self._means((f_plus + f_minus) / 2)
+            elif isinstance(atom, Partial):
+                before = self._tail(self.center + space - time)[..., output]
+                result[atom] = self._means(tau / (2 * self._sigma_time) * (f_plus - before))
+            elif isinstance(atom, SecondOrder) and atom.matrix is not None:
+                result[atom] = self._stein_second(atom, moved, output)
+            elif isinstance(atom, SecondOrder) and frame is not None and q is not None:
+                weight = (q.square().sum(-1) - frame.rank) / (2 * sigma**2)
+                result[atom] = self._means(weight * self._without_baseline(f_plus + f_minus, moved, output))
+            elif isinstance(atom, (Directional, Gradient)) and frame is not None and q is not None:
+                slopes = self._means(q / (2 * sigma) * (f_plus - f_minus)[..., None])
+                result[atom] = self._along(atom, frame, slopes)
+        return result
+
+    def _stein_second(self, atom: SecondOrder, moved: Tensor, output: int) -> Tensor:
+        """trace(A · Hessian) by noise of covariance σ²A, drawn apart from that of the other atoms."""
+        frame, sigma = self._frame(atom), self.options.sigma
+        q = self._normal(frame.rank)
+        plus, minus = self._pairs(moved, sigma * frame.embed(q))
+        weight = (q.square().sum(-1) - frame.rank) / (2 * sigma**2)
+        return self._means(weight * self._without_baseline((plus + minus)[..., output], moved, output))
+
+    def _normal(self, width: int) -> Tensor:
+        like = self.center
+        return torch.randn(self._shape(width), generator=self.generator, dtype=like.dtype, device=like.device)
+
+    def _without_baseline(self, values: Tensor, moved: Tensor, output: int) -> Tensor:
+        """Second differences (K, n), less a mean that is independent of their own weight."""
+        # f(x) goes in any case: at centers that move in time its change alone would swamp the second difference.
+        values = values - 2 * self._tail(moved)[..., output]
+        if self.options.baseline == "center":
+            return values
+        # x − mean of the others in its group
+        return torch.cat([(len(part) * part - part.sum(0)) / (len(part) - 1) for part in values.split(self.sizes)])
+
+    def _along(self, atom: Directional | Gradient, frame: Frame, slopes: Tensor) -> Tensor:
+        """From slopes (g, n, r) in the frame to the derivative along a vector, or to the whole gradient."""
+        if isinstance(atom, Gradient):
+            return frame.lift(slopes)
+        return frame.along(slopes, self.known(atom.vector))
+
+    def _time_noise(self) -> tuple[Tensor, Tensor]:
+        """τ (K, n or 1) and its shift of the hidden layer (K, n or 1, h)."""
+        like = self.center
+        if not self.timed:
+            return like.new_zeros(1, 1), like.new_zeros(1, 1, 1)
+        tau = self._normal(1)
+        column = self.weight[:, self.points.coordinates.columns("t")].T
+        return tau[..., 0], self._sigma_time * tau * column
+
+    # --- shared ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _sigma_time(self) -> float:
+        return self.options.sigma if self.options.sigma_time is None else self.options.sigma_time
+
+    @property
+    def _columns(self) -> Tensor:
+        return self.weight[:, self.points.coordinates.columns(self.group or "x")]
+
+    def _shape(self, width: int) -> tuple[int, int, int]:
+        """Of the noise: one draw for all points, or one per point."""
+        return self.total, 1 if self.options.noise == "shared" else len(self.points), width
+
+    def _frame(self, atom: SecondOrder | None) -> Frame:
+        columns = self._columns
+        if atom is not None and atom.matrix is not None:
+            columns = columns * atom.matrix.at(self.points).sqrt()
+        use_rows = self.options.space == "rows" and columns.shape[1] > columns.shape[0]
+        return row_space_frame(columns) if use_rows else coordinate_frame(columns)
+
+    def _pairs(self, center: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        return self._tail(center + shift), self._tail(center - shift)
+
+    def _tail(self, hidden: Tensor) -> Tensor:
+        """The tail on (K, n, h), by chunks of samples that are computed again for the backward pass: (K, n, m)."""
+        hidden = hidden.expand(-1, len(self.points), -1) if hidden.ndim == 3 else hidden[None]
+        size = hidden[0].numel() * hidden.element_size()
+        chunk = max(1, int(self.options.memory * 1e9 / max(size, 1)))
+        if chunk >= len(hidden):
+            return self._flat(hidden)
+        return torch.cat([checkpoint(self._flat, part, use_reentrant=False) for part in hidden.split(chunk)])
+
+    def _flat(self, hidden: Tensor) -> Tensor:
+        values = self.network.tail(hidden.reshape(-1, hidden.shape[-1]))
+        return values.reshape(*hidden.shape[:2], -1)
+
+    def _means(self, values: Tensor) -> Tensor:
+        """Means over the groups of samples: (K, n, …) -> (g, n, …)."""
+        if len(set(self.sizes)) == 1:
+            return values.reshape(len(self.sizes), self.sizes[0], *values.shape[1:]).mean(1)
+        return torch.stack([part.mean(0) for part in values.split(self.sizes)])
