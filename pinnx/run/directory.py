@@ -177,7 +177,8 @@ class RunDirectory:
 
 def resolved_tables(case: Case, sources: list[Path]) -> dict[str, Any]:
     """The tables of the resolved case; an equation of the user's own is named by the copy beside the case."""
-    tables = case.resolved() | {"title": case.heading}  # else the file's name would be the title of a resumed run
+    tables = case.resolved()
+    tables["title"] = case.heading  # else the file's name would be the title of a resumed run
     if sources:
         tables["equation"]["name"] = f"./{sources[0].name}:{type(case.equation).__qualname__}"
     return tables

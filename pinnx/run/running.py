@@ -210,8 +210,8 @@ def _load(training: Training, checkpoint: Checkpoint, run: RunDirectory) -> None
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = str(error).strip().replace("\n", " ")
         raise InputError(
-            f"the checkpoint of step {checkpoint.step} does not fit the case in case.toml, which must not be changed "
-            f"between start and resume ({type(error).__name__}: {reason})",
+            f"the checkpoint of step {checkpoint.step} does not fit the case in case.toml or this version of pinnx; "
+            f"neither may change between start and resume ({type(error).__name__}: {reason})",
             file=run.checkpoints,
         ) from None
 

@@ -116,17 +116,22 @@ def test_killed_from_the_command_line_is_never_killed(case_folder: Path, tmp_pat
     started = time.monotonic()
     subprocess.run(command("solve", case, "--output", tmp_path / "whole"), check=True)
     length, chance, killed = time.monotonic() - started, random.Random(88_301), tmp_path / "killed"
-    kills = 0
+    kills, done = 0, []
     while kills < KILLS:
-        started_before = RunDirectory(killed).holds_run
-        words = ("resume", killed) if started_before else ("solve", case, "--output", killed)
+        words = ("resume", killed) if RunDirectory(killed).holds_run else ("solve", case, "--output", killed)
         with subprocess.Popen(command(*words)) as process:
-            time.sleep(chance.uniform(0.2, 0.9) * length)
-            process.kill()
+            try:
+                process.wait(chance.uniform(0.2, 0.9) * length)
+            except subprocess.TimeoutExpired:
+                process.kill()
         kills += process.returncode == -signal.SIGKILL
         assert process.returncode in (0, -signal.SIGKILL)
         assert_whole(killed)
-    subprocess.run(command("resume", killed), check=True)
-    first, second = (read_metrics(each / "metrics.h5") for each in (tmp_path / "whole", killed))
-    for name in set(first) - CLOCK_COLUMNS:
-        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        if process.returncode == 0:
+            done.append(killed.rename(tmp_path / f"done{len(done)}"))
+    subprocess.run(command("solve", case, "--output", killed, "--resume"), check=True)
+    expected = read_metrics(tmp_path / "whole" / "metrics.h5")
+    for run in (killed, *done):
+        found = read_metrics(run / "metrics.h5")
+        for name in set(expected) - CLOCK_COLUMNS:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=f"{run.name} {name}")
