@@ -14,8 +14,8 @@ import meshio
 import numpy as np
 
 from pinnx.errors import InputError, did_you_mean
-from pinnx.run.fields import read_array
 from pinnx.run.files import temporary, write_bytes
+from pinnx.run.solution_file import read_array
 
 
 class PointFile(ABC):

@@ -17,11 +17,13 @@ from rich.console import Console
 
 from pinnx.errors import InputError
 from pinnx.run import Result, compare, report
-from pinnx.run.fields import Field, field_of, read_solution
-from pinnx.run.plots import residual_figure, save, solution_figure, style, symbol, training_figure
+from pinnx.run.plots import residual_figure, save, training_figure
 from pinnx.run.progress import Plain, Terminal, duration, progress_for, rate, show_result
+from pinnx.run.solution_file import read_solution
 from pinnx.run.typesetting import formula_html, formula_svg
 from pinnx.status import Outcome, Status
+from pinnx.views.fields import Field, field_of
+from pinnx.views.figures import solution_figure, style, symbol
 
 ERRORS = {"relative_l2": 1.25e-3, "relative_l1": 2e-3, "max_error": 0.5}
 BASELINES = {"zero": {**ERRORS, "relative_l2": 1.0}, "constant": {**ERRORS, "relative_l2": 0.5}, "affine": None}

@@ -194,3 +194,12 @@ def test_a_solution_is_callable_and_saved(tmp_path) -> None:
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(Exception, match="not a solution written by"):
         Solution.load(tmp_path / "text.pt")
+
+
+def test_a_solution_is_plotted(tmp_path) -> None:
+    solution = start().solution()
+    figure = solution.plot(tmp_path / "decay.png")
+    assert (tmp_path / "decay.png").read_bytes().startswith(b"\x89PNG")
+    assert len(figure.axes) >= 3  # solution, reference, error
+    with pytest.raises(Exception, match=r"decay.doc: cannot write the figure"):
+        solution.plot(tmp_path / "decay.doc")
