@@ -135,8 +135,10 @@ class SampledLoss(Loss):
         return self._squared[expressions](self.system.network, points, generator, self.phase)
 
     def count(self, batch: Sequence[Points]) -> None:
-        for (expressions, squared), points in zip(self._squared.items(), batch, strict=True):
-            samples = sum(squared.groups(self.phase))
+        # one batch per residual system and condition, even where two conditions state the same expression
+        stated = [self.system.residuals, *((expr,) for expr in self.system.conditions)]
+        for expressions, points in zip(stated, batch, strict=True):
+            samples = sum(self._squared[expressions].groups(self.phase))
             self.evaluations += len(points) * self.estimator.evaluations(atoms(*expressions), samples)
 
     def observe(self, step: int, loss: float) -> dict[str, float]:

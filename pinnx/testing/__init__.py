@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from pinnx.testing.equations import EquationConformance
+from pinnx.testing.estimators import EstimatorConformance
 
-__all__ = ["EquationConformance"]
+__all__ = ["EquationConformance", "EstimatorConformance"]

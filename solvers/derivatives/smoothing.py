@@ -8,14 +8,31 @@ Sources: He et al., AISTATS 2023 (arXiv 2202.09340); Hu et al., arXiv 2311.15283
 
 Two things here are not in those papers. *Row space*: f(x) = g(Wx + b) depends on δ only through Wδ, which lives in
 r = rank W dimensions; taking the conditional expectation over the rest replaces |δ|² − σ²d by |q|² − σ²r, so that
-neither cost nor variance depends on d. *Difference weights*: E[f(x+δ) + f(x−δ) − 2f(x)]/σ², without Stein's weight, is
-the Laplacian of the slightly different smoothing ∫₀¹ f_{σ√s} ds, at a far lower variance.
+neither cost nor variance depends on d. *Difference weights*: [f(x+δ) + f(x−δ) − 2f(x)]/σ², without Stein's weight, at
+a far lower variance.
+
+What is estimated without bias, atom by atom:
+
+*Stein.* The derivative of f_σ(x, t) = E f(x+δ, t+δ_t): noise in space where an atom differentiates in space, in time
+where one differentiates in time, so that values asked for alone are those of f. trace(A·Hess) is that of f smoothed by
+noise of covariance σ²A.
+
+*Differences.* Values and whole gradients are those of f. A directional derivative along b is that of f averaged over
+the segment x ± σb/|b|, and dt that over t ± σ_t. For trace(A·Hess), with A = SSᵀ (for the Laplacian S = I, or S = Q in
+the row space), the expectation is
+
+    E_ε ∫₋₁¹ (1−|s|) (Sε)ᵀ H(x + sσSε) (Sε) ds,  ε random signs,
+
+which is the operator on f up to (σ²/12) E D⁴f[Sε, Sε, Sε, Sε] + O(σ⁴). With normal ε it would be the Laplacian of the
+smoothing ∫₀¹ f_{σ√s} ds; with signs, whose variance is lower, it is no derivative of one smoothed function, and it
+depends on the basis Q by O(σ²). The gradient with respect to the parameters holds Q constant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar, Literal, final
 
 import torch
@@ -88,6 +105,8 @@ class Smoothing(SampledEstimator):
         first = [atom for atom in distinct if isinstance(atom, (Directional, Partial))]
         if self.weights == "difference":
             return 1 + 2 * len(first) + 2 * samples * len(second) + sum(isinstance(a, Gradient) for a in distinct)
+        if all(isinstance(atom, Value) for atom in distinct):
+            return 1
         timed = any(isinstance(atom, Partial) for atom in distinct)
         special = sum(atom.matrix is not None for atom in second)
         centers = samples if timed else 1
@@ -98,6 +117,11 @@ def _serves(atom: SecondOrder) -> bool:
     matrix = atom.matrix
     assert matrix is not None
     return matrix.diagonal and isinstance(matrix.value, Tensor) and bool((matrix.value >= 0).all())
+
+
+def stein_weight(q: Tensor, sigma: float) -> Tensor:
+    """The weight (|q|² − r)/(2σ²) of f(x+δ) + f(x−δ) in the Laplacian, for standard normal q of r coordinates: (…,)."""
+    return (q.square().sum(-1) - q.shape[-1]) / (2 * sigma**2)
 
 
 class _Draw:
@@ -121,12 +145,13 @@ class _Draw:
         self.center = torch.nn.functional.linear(points.tensor, *affine)
         self.known = Evaluator(points)
         self.group = next((a.group for a in atoms if isinstance(a, (Gradient, Directional, SecondOrder))), None)
-        self.timed = "t" in points.coordinates.names
+        self.timed = any(isinstance(atom, Partial) for atom in atoms)
         self.stein = options.weights == "stein"
 
     def read(self) -> dict[Atom, Tensor]:
         """All atoms, (groups or 1, n) or (groups or 1, n, d)."""
-        return self._stein() if self.stein else self._differences()
+        random = self.group is not None or self.timed
+        return self._stein() if self.stein and random else self._differences()
 
     # --- difference weights ---------------------------------------------------------------------------------------
 
@@ -167,10 +192,11 @@ class _Draw:
 
     def _exact_gradient(self, output: int) -> Tensor:
         """The gradient where only a vector will do: by one backward pass, exact and without randomness."""
+        recorded = torch.is_grad_enabled()
         with torch.enable_grad():
             hidden = self.center if self.center.requires_grad else self.center.detach().requires_grad_()
             value = self.network.tail(hidden)[:, output].sum()
-            (slope,) = torch.autograd.grad(value, hidden, create_graph=torch.is_grad_enabled())
+            (slope,) = torch.autograd.grad(value, hidden, create_graph=recorded)
         return slope @ self._columns
 
     # --- Stein's identity -----------------------------------------------------------------------------------------
@@ -180,10 +206,9 @@ class _Draw:
         frame = self._frame(None) if self.group else None
         q = self._normal(frame.rank) if frame else None
         space = sigma * frame.embed(q) if frame and q is not None else like.new_zeros(1, 1, 1)
-        tau, time = self._time_noise()
-        # An x-derivative keeps t + δ_t in all of its evaluations (eq. 28): centers that are moved in time only.
-        moved = self.center + time
-        plus, minus = self._pairs(moved, space)
+        tau, time = self._time_noise
+        plus, minus = self._pairs(self._moved, space)
+        before = self._tail(self.center + space - time) if self.timed else plus
         result: dict[Atom, Tensor] = {}
         for atom in self.atoms:
             output = getattr(atom.of, "index", 0)
@@ -191,34 +216,31 @@ class _Draw:
             if isinstance(atom, Value):
                 result[atom] = self._means((f_plus + f_minus) / 2)
             elif isinstance(atom, Partial):
-                before = self._tail(self.center + space - time)[..., output]
-                result[atom] = self._means(tau / (2 * self._sigma_time) * (f_plus - before))
+                result[atom] = self._means(tau / (2 * self._sigma_time) * (f_plus - before[..., output]))
             elif isinstance(atom, SecondOrder) and atom.matrix is not None:
-                result[atom] = self._stein_second(atom, moved, output)
+                result[atom] = self._stein_second(atom, output)
             elif isinstance(atom, SecondOrder) and frame is not None and q is not None:
-                weight = (q.square().sum(-1) - frame.rank) / (2 * sigma**2)
-                result[atom] = self._means(weight * self._without_baseline(f_plus + f_minus, moved, output))
+                result[atom] = self._means(stein_weight(q, sigma) * self._without_baseline(f_plus + f_minus, output))
             elif isinstance(atom, (Directional, Gradient)) and frame is not None and q is not None:
                 slopes = self._means(q / (2 * sigma) * (f_plus - f_minus)[..., None])
                 result[atom] = self._along(atom, frame, slopes)
         return result
 
-    def _stein_second(self, atom: SecondOrder, moved: Tensor, output: int) -> Tensor:
+    def _stein_second(self, atom: SecondOrder, output: int) -> Tensor:
         """trace(A · Hessian) by noise of covariance σ²A, drawn apart from that of the other atoms."""
         frame, sigma = self._frame(atom), self.options.sigma
         q = self._normal(frame.rank)
-        plus, minus = self._pairs(moved, sigma * frame.embed(q))
-        weight = (q.square().sum(-1) - frame.rank) / (2 * sigma**2)
-        return self._means(weight * self._without_baseline((plus + minus)[..., output], moved, output))
+        plus, minus = self._pairs(self._moved, sigma * frame.embed(q))
+        return self._means(stein_weight(q, sigma) * self._without_baseline((plus + minus)[..., output], output))
 
     def _normal(self, width: int) -> Tensor:
         like = self.center
         return torch.randn(self._shape(width), generator=self.generator, dtype=like.dtype, device=like.device)
 
-    def _without_baseline(self, values: Tensor, moved: Tensor, output: int) -> Tensor:
+    def _without_baseline(self, values: Tensor, output: int) -> Tensor:
         """Second differences (K, n), less a mean that is independent of their own weight."""
         # f(x) goes in any case: at centers that move in time its change alone would swamp the second difference.
-        values = values - 2 * self._tail(moved)[..., output]
+        values = values - 2 * self._at_moved[..., output]
         if self.options.baseline == "center":
             return values
         # x − mean of the others in its group
@@ -230,6 +252,16 @@ class _Draw:
             return frame.lift(slopes)
         return frame.along(slopes, self.known(atom.vector))
 
+    @cached_property
+    def _moved(self) -> Tensor:
+        """Centers (K or 1, n, h) moved in time only: an x-derivative keeps t + δ_t in all of its evaluations (eq. 28)."""
+        return self.center + self._time_noise[1]
+
+    @cached_property
+    def _at_moved(self) -> Tensor:
+        return self._tail(self._moved)
+
+    @cached_property
     def _time_noise(self) -> tuple[Tensor, Tensor]:
         """τ (K, n or 1) and its shift of the hidden layer (K, n or 1, h)."""
         like = self.center

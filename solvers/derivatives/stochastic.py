@@ -60,7 +60,8 @@ class StochasticTaylor(SampledEstimator):
         affine = network.first_affine()
         if affine is None:
             raise UnsupportedError(f"the network {type(network).__name__} declares no first affine layer")
-        with torch.set_grad_enabled(torch.is_grad_enabled() or any(isinstance(atom, Gradient) for atom in atoms)):
+        recorded = torch.is_grad_enabled()
+        with torch.set_grad_enabled(recorded or any(isinstance(atom, Gradient) for atom in atoms)):
             hidden = torch.nn.functional.linear(points.tensor, *affine)
             plan = _SampledPlan(affine[0], points, self, generator, sizes)
             for atom in atoms:
@@ -68,6 +69,8 @@ class StochasticTaylor(SampledEstimator):
             if plan.needs_reverse and not hidden.requires_grad:
                 hidden.requires_grad_()
             values = plan.read(push(network, plan.jet(hidden)), hidden)
+        if not recorded:
+            values = {atom: value.detach() for atom, value in values.items()}
         return {atom: value if isinstance(atom, SecondOrder) else value[None] for atom, value in values.items()}
 
 
