@@ -254,7 +254,7 @@ class _Draw:
 
     @cached_property
     def _moved(self) -> Tensor:
-        """Centers (K or 1, n, h) moved in time only: an x-derivative keeps t + δ_t in all of its evaluations (eq. 28)."""
+        # an x-derivative keeps t + δ_t in all of its evaluations (eq. 28): centers (K or 1, n, h) moved in time only
         return self.center + self._time_noise[1]
 
     @cached_property
