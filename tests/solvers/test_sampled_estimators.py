@@ -61,7 +61,7 @@ class Smoothed(Network):
         order: nodes per column.
     """
 
-    def __init__(self, network: Network, scales: Tensor, order: int = 10):
+    def __init__(self, network: Network, scales: Tensor, order: int = 12):
         super().__init__()
         self.network = network
         nodes, weights = np.polynomial.hermite_e.hermegauss(order)
@@ -77,11 +77,14 @@ class Smoothed(Network):
         return (self.weights @ self.network(row + self.shifts))[None]
 
 
-def stein_truth(options: Smoothing, network: Network, points: Points, atom: Atom) -> Tensor:
-    """The derivative of the smoothed network; that of trace(A · Hessian) is smoothed by noise of covariance σ²A."""
+def stein_truth(options: Smoothing, network: Network, points: Points, atom: Atom, *, timed: bool = True) -> Tensor:
+    """The derivative of the smoothed network; that of trace(A · Hessian) is smoothed by noise of covariance σ²A.
+
+    `timed`: whether dt is among the atoms asked for, and the network smoothed in time.
+    """
     d = points.x.shape[1]
     time = options.sigma if options.sigma_time is None else options.sigma_time
-    scales = torch.cat([torch.full((d,), options.sigma), torch.tensor([time])]).double()
+    scales = torch.cat([torch.full((d,), options.sigma), torch.tensor([time if timed else 0.0])]).double()
     if isinstance(atom, SecondOrder) and atom.matrix is not None:
         scales[:d] *= atom.matrix.at(points).sqrt()
     return exact(Smoothed(network, scales), points, atom)
