@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from pinnx.errors import DivergedError
+from pinnx.errors import DivergedError, UnsupportedError
 from pinnx.expr import Points
 from pinnx.networks.base import NetworkSpec
 from pinnx.options import at_least, check_limits, option, positive
@@ -65,6 +65,7 @@ class PinnTraining(Training):
         self.network = build_network(problem, spec, seed=seed, dtype=self.dtype, device=device)
         self.generator = torch.Generator(device).manual_seed(seed + 1)
         self.system = ResidualSystem(problem, self.network, options.derivatives)
+        self._require_sound()
         self.trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = options.optimizer.build(self.trainable)
         self.step_number, self.total_steps = 0, options.steps
@@ -177,6 +178,17 @@ class PinnTraining(Training):
                 f"step {self.step_number + 1}: {terms} is not finite ({values[bad[-1]]}); try a smaller "
                 "solver.optimizer.learning_rate, solver.clip_gradient = 1.0 or solver.precision = 'float64'"
             )
+
+    def _require_sound(self) -> None:
+        """Refuse combinations that would run and mislead."""
+        estimator = self.system.estimator
+        if estimator.stochastic and self.options.optimizer.fixed_points:
+            raise UnsupportedError(
+                f"the optimizer {self.options.optimizer.kind!r} compares losses along a line, and the derivatives "
+                f"{estimator.kind!r} change them at every evaluation; use adam or soap, or exact derivatives"
+            )
+        if estimator.stochastic and self.options.compile:
+            raise UnsupportedError("compile = true needs exact derivatives: auto, taylor or autodiff")
 
     def _snapshot(self) -> Callable[[], None]:
         """A function that undoes a step of an optimizer that moves the parameters between evaluations."""

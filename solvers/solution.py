@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from pinnx.solvers.derivatives.auto import Auto
 from pinnx.solvers.errors import CHUNK_ELEMENTS, Errors, TestSet, baselines
 from pinnx.solvers.system import ResidualSystem, trial_values
 from pinnx.status import Status
+from pinnx.views.fields import field_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Seed of the test points, the same for every run, so that errors of different runs compare.
 TEST_SEED = 715_203_871
@@ -99,6 +103,32 @@ class Solution:
     def baselines(self, count: int | None = None, seed: int = TEST_SEED) -> dict[str, Errors | None]:
         """Errors of the trivial answers f = 0, best constant and best affine f, on the same points as `error`."""
         return baselines(TestSet(self.problem, seed, self.device, count))
+
+    def plot(self, path: Path | str | None = None) -> Figure:
+        """The solution, the reference where one is known, and their difference.
+
+        A domain of at most two coordinates is shown whole, another one on the plane of its first two through its
+        center; a domain of one coordinate as a line.
+
+        Args:
+            path: where to write the figure, as PNG, PDF or SVG by its ending; by default nowhere.
+
+        Returns:
+            A matplotlib figure; notebooks show it.
+
+        Raises:
+            InputError: the file cannot be written in that format.
+        """
+        from pinnx.views.figures import solution_figure, style  # matplotlib is slow to import, and rarely needed
+
+        with style():
+            figure = solution_figure(field_of(self))
+            if path is not None:
+                try:
+                    figure.savefig(path, dpi=200)
+                except (ValueError, OSError) as error:
+                    raise InputError(f"cannot write the figure ({error})", file=path) from None
+        return figure
 
     def save(self, path: Path | str) -> None:
         """Write the solution to one file: equation, network options and parameters.

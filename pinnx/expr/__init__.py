@@ -34,6 +34,7 @@ from pinnx.expr.atoms import (
     value,
 )
 from pinnx.expr.evaluate import Evaluator, evaluate
+from pinnx.expr.functions import cos, exp, log, norm2, sin, sqrt, t, tanh, x
 from pinnx.expr.nodes import (
     Coefficient,
     Coordinate,
@@ -42,19 +43,10 @@ from pinnx.expr.nodes import (
     Number,
     add,
     as_expr,
-    cos,
     dot,
-    exp,
     has_unknown,
-    log,
     multiply,
-    norm2,
-    sin,
-    sqrt,
-    t,
-    tanh,
     total,
-    x,
 )
 from pinnx.expr.points import Coordinates, Points
 

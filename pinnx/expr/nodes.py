@@ -376,11 +376,6 @@ def total(vector: Any) -> Expr:
     return Total(vector)
 
 
-def norm2(vector: Any) -> Expr:
-    """The squared Euclidean length of a vector."""
-    return dot(vector, vector)
-
-
 def has_unknown(expr: Expr) -> bool:
     """Whether an unknown occurs in the expression."""
     return any(getattr(node, "unknown", False) for node in expr.walk())
@@ -391,20 +386,3 @@ def _same_rank(terms: list[Expr], constant: float) -> None:
     if len(ranks) > 1:
         shown = " + ".join(str(term) for term in terms)
         raise InputError(f"a scalar and a vector cannot be added: {shown}{f' + {constant}' if constant else ''}")
-
-
-def _function(name: str) -> Callable[[Any], Expr]:
-    def apply(argument: Any) -> Expr:
-        argument = as_expr(argument)
-        if argument.rank:
-            raise InputError(f"{name} needs a scalar, got the vector {argument}")
-        return Function(name, argument)
-
-    apply.__name__ = name
-    apply.__doc__ = f"The elementwise {name} of a scalar expression."
-    return apply
-
-
-sin, cos, exp, log, tanh, sqrt = map(_function, ("sin", "cos", "exp", "log", "tanh", "sqrt"))
-x = Coordinate("x", 1)
-t = Coordinate("t", 0)

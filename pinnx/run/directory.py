@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,11 @@ class RunDirectory:
         return str(self.path)
 
     @property
+    def resume_command(self) -> str:
+        """What to type to go on with this run."""
+        return f"pinnx resume {shlex.quote(str(self.path))}"
+
+    @property
     def holds_run(self) -> bool:
         """Whether a run was started here: its case is the first thing that is written."""
         return self.case.is_file()
@@ -69,7 +75,7 @@ class RunDirectory:
         """Raise InputError if a new run, which brings these files of the user's, must not start here."""
         if self.holds_run:
             raise InputError(
-                f"holds a run already{self._progress()}; go on with it by `pinnx resume {self.path}`, or choose "
+                f"holds a run already{self._progress()}; go on with it by `{self.resume_command}`, or choose "
                 "another directory with --output (output.directory)",
                 file=self.path,
             )
@@ -102,13 +108,16 @@ class RunDirectory:
         from pinnx.case import load_case
 
         self.require_run()
-        if 'name = "__main__:' in self.case.read_text(encoding="utf-8"):
-            raise InputError(
-                "the equation was defined in a script or notebook; to resume or evaluate a run later, define it in a "
-                "module and import it",
-                file=self.case,
-            )
-        return load_case(self.case)
+        try:
+            return load_case(self.case)
+        except InputError as error:
+            if error.key == "equation.name" and '"__main__:' in self.case.read_text(encoding="utf-8"):
+                raise InputError(
+                    "the equation was defined in a script or notebook, which is gone; to go on with runs later, define "
+                    "it in a file of its own and import it",
+                    file=self.case,
+                ) from None
+            raise
 
     def read_result(self) -> Result | None:
         """How the run ended, or None if it goes on or was killed."""
@@ -150,7 +159,7 @@ class RunDirectory:
                         file=self.path,
                     ) from None
             os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+            os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
             yield
         finally:
             os.close(handle)
@@ -169,6 +178,7 @@ class RunDirectory:
 def resolved_tables(case: Case, sources: list[Path]) -> dict[str, Any]:
     """The tables of the resolved case; an equation of the user's own is named by the copy beside the case."""
     tables = case.resolved()
+    tables["title"] = case.heading  # else the file's name would be the title of a resumed run
     if sources:
         tables["equation"]["name"] = f"./{sources[0].name}:{type(case.equation).__qualname__}"
     return tables
@@ -176,7 +186,7 @@ def resolved_tables(case: Case, sources: list[Path]) -> dict[str, Any]:
 
 def _owner(handle: int) -> str:
     try:
-        owner = json.loads(os.pread(handle, 1000, 0))
+        owner = json.loads(os.read(handle, 1000))
         return f"process {owner['pid']} on {owner['host']}"
     except (ValueError, KeyError, TypeError):
         return "it has not said which"

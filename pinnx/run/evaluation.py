@@ -10,12 +10,12 @@ import torch
 from pinnx.errors import InputError
 from pinnx.expr import Points
 from pinnx.run.directory import RunDirectory
-from pinnx.run.fields import CHUNK_ELEMENTS
-from pinnx.run.fields import evaluate as evaluate_at
 from pinnx.run.files import make_folder
 from pinnx.run.point_files import open_points
 from pinnx.run.running import solution_of
 from pinnx.solvers.solution import Solution
+from pinnx.views.fields import CHUNK_ELEMENTS
+from pinnx.views.fields import evaluate as evaluate_at
 
 
 def evaluate(directory: Path | str, points_file: Path | str, output: Path | str | None = None) -> Path:

@@ -12,10 +12,10 @@ import numpy as np
 
 from pinnx.errors import InputError, did_you_mean
 from pinnx.run.directory import RunDirectory
-from pinnx.run.fields import Field, field_of
 from pinnx.run.files import make_folder, write_bytes
 from pinnx.run.point_files import write_mesh
 from pinnx.run.running import solution_of
+from pinnx.views.fields import Field, field_of
 
 FORMATS = ("vtu", "xdmf", "h5", "csv")
 #: Kind of cell by number of axes, and its corners as steps along the axes in the order that VTK wants.

@@ -14,8 +14,8 @@ import meshio
 import numpy as np
 
 from pinnx.errors import InputError, did_you_mean
-from pinnx.run.fields import read_array
 from pinnx.run.files import temporary, write_bytes
+from pinnx.run.solution_file import read_array
 
 
 class PointFile(ABC):
@@ -96,7 +96,9 @@ class CsvFile(PointFile):
                     raise self.bad(f"expected a number, found {cell.strip()!r}", number)
                 if not np.isfinite(float(cell)):
                     raise self.bad(f"expected a finite number, found {cell.strip()}", number)
-        return self.checked(np.array([[float(row[i]) for i in order] for _, row in rows]).reshape(len(rows), -1))
+        return self.checked(
+            np.array([[float(row[i]) for i in order] for _, row in rows]).reshape(len(rows), len(self.labels))
+        )
 
     def write(self, path: Path, points: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
         table = np.column_stack([points, *values.values()])
@@ -114,6 +116,12 @@ class CsvFile(PointFile):
             raise self.bad(f"not comma-separated text: {error}", reader.line_num) from None
 
     def _order(self, line: int, names: list[str]) -> list[int]:
+        single = {
+            label[:-1]: label for label in self.labels if label[-1] == "1" and f"{label[:-1]}2" not in self.labels
+        }
+        names = [
+            name if name in self.labels else single.get(name, name) for name in names
+        ]  # the only coordinate of space may be called x
         unknown = [name for name in names if name not in self.labels]
         missing = [label for label in self.labels if label not in names]
         if unknown:

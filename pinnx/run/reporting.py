@@ -10,11 +10,13 @@ import numpy as np
 from pinnx.errors import InputError
 from pinnx.run.checkpoints import Checkpoints
 from pinnx.run.directory import RunDirectory
-from pinnx.run.fields import field_of, read_solution, residual_sample, write_solution
 from pinnx.run.files import write_text
 from pinnx.run.metrics import read_metrics
 from pinnx.run.page import page
-from pinnx.run.plots import residual_figure, save, solution_figure, style, training_figure
+from pinnx.run.plots import residual_figure, save, training_figure
+from pinnx.run.solution_file import read_solution, write_solution
+from pinnx.views.fields import field_of, residual_sample
+from pinnx.views.figures import solution_figure, style
 
 if TYPE_CHECKING:
     from pinnx.solvers.solution import Solution

@@ -22,7 +22,7 @@ from pinnx.run.progress import Progress, progress_for
 from pinnx.run.recorder import DirectoryRecorder
 from pinnx.run.reporting import write_figures_and_report
 from pinnx.run.result import Result
-from pinnx.run.sources import user_sources
+from pinnx.run.sources import require_nameable, user_sources
 from pinnx.solvers.base import Training
 from pinnx.solvers.solution import Solution
 from pinnx.status import Outcome, Status
@@ -48,6 +48,7 @@ def execute(case: Case, directory: Path | str, *, resume: bool = False, quiet: b
         WriteError: a file cannot be written; what was written before can be resumed.
     """
     run = RunDirectory(directory)
+    require_nameable(type(case.equation))
     sources = user_sources(type(case.equation), case.source.parent if case.source else None)
     if resume and run.holds_run:
         return _go_on(run, _same_case(case, run, sources), quiet)
@@ -121,6 +122,8 @@ def _train(case: Case, training: Training, run: RunDirectory, quiet: bool) -> Re
     first = training.step_number
     run.add_session({**environment(case.seed, device), "from_step": first})
     write_json(run.problem, describe(case.equation, training.solution().problem))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     progress = progress_for(quiet=quiet)
     run.say(f"start: {case.heading}" if first == 0 else f"resumed after step {first}")
     for sentence in (*training.notes, *([f"going on after step {first}"] if first else [])):
@@ -178,12 +181,12 @@ def _finish(case: Case, training: Training, run: RunDirectory, result: Result, p
 def _with_advice(status: Status, run: RunDirectory) -> Status:
     if status.outcome is not Outcome.STOPPED:
         return status
-    return Status(status.outcome, f"{status.message}; go on with `pinnx resume {run}`")
+    return Status(status.outcome, f"{status.message}; go on with `{run.resume_command}`")
 
 
 def _interrupted(run: RunDirectory, training: Training) -> Result:
     step = Checkpoints(run.checkpoints).newest_step or 0
-    sentence = f"interrupted at once; the newest checkpoint is that of step {step}; go on with `pinnx resume {run}`"
+    sentence = f"interrupted at once; the newest checkpoint is that of step {step}; go on with `{run.resume_command}`"
     run.say(sentence)
     return Result(Status(Outcome.STOPPED, sentence), steps=step, total_steps=training.total_steps, directory=run.path)
 
@@ -207,8 +210,8 @@ def _load(training: Training, checkpoint: Checkpoint, run: RunDirectory) -> None
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = str(error).strip().replace("\n", " ")
         raise InputError(
-            f"the checkpoint of step {checkpoint.step} does not fit the case in case.toml, which must not be changed "
-            f"between start and resume ({type(error).__name__}: {reason})",
+            f"the checkpoint of step {checkpoint.step} does not fit the case in case.toml or this version of pinnx; "
+            f"neither may change between start and resume ({type(error).__name__}: {reason})",
             file=run.checkpoints,
         ) from None
 
@@ -238,7 +241,7 @@ def _same_case(case: Case, run: RunDirectory, sources: list[Path]) -> Case:
         shown = "; ".join(f"{key} is {old.get(key, '…')!r} there, {new.get(key, '…')!r} here" for key in keys[:5])
         raise InputError(
             f"holds a run of another case: {shown}; choose another directory with --output, or go on with that case "
-            f"by `pinnx resume {run}`",
+            f"by `{run.resume_command}`",
             file=run.path,
         )
     return dataclasses.replace(stored, device=case.device, threads=case.threads)

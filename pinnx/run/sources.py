@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pinnx.errors import InputError
 from pinnx.run.files import make_folder, write_bytes
 
 
@@ -29,6 +30,15 @@ def user_sources(equation: type, folder: Path | None) -> list[Path]:
     if not (loaded_by_path or beside_case) or equation.__module__.startswith("pinnx."):
         return []
     return list(_with_imports(own, set()))
+
+
+def require_nameable(equation: type) -> None:
+    """Raise InputError for a class that a case file cannot name, since it lives inside a function or another class."""
+    if not equation.__qualname__.isidentifier():
+        raise InputError(
+            f"the class {equation.__qualname__} must stand at the top level of a module, so that the case file of the "
+            "run can name it"
+        )
 
 
 def copy_sources(files: list[Path], target: Path) -> None:

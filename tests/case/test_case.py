@@ -145,7 +145,7 @@ PARAMETERS = st.fixed_dictionaries(
     seed=st.integers(0, 2**63 - 1),
     device=st.sampled_from(["auto", "cpu", "cuda", "cuda:3"]),
     threads=st.one_of(st.none(), STEPS),
-    directory=st.one_of(st.none(), st.sampled_from([Path("a b/ü"), Path("/tmp/x"), Path("..")])),
+    directory=st.one_of(st.none(), st.sampled_from([Path("a b/ü"), Path("/elsewhere/x"), Path("..")])),
 )
 @settings(max_examples=60, deadline=None)
 def test_writing_and_reading_again_gives_the_same_case(folder: Path, parameters, directory, **parts) -> None:

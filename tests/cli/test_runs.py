@@ -281,7 +281,6 @@ def test_malformed_requests(folder: Path, capsys, argv: list[str], sentence: str
     assert sentence in _message(capsys, argv)
 
 
-@pytest.mark.xfail(reason="the readers of points and of the run's case do not expect these yet", strict=False)
 @pytest.mark.parametrize(
     ("file", "content", "argv", "sentence"),
     [

@@ -64,3 +64,15 @@ def finished(load: LoadCase, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_copy(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run, to be changed at will."""
     return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+@pytest.fixture
+def figures() -> None:
+    """Ask for this where figures and report are to be made."""
+
+
+@pytest.fixture(autouse=True)
+def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no figures unless a test asks for them: drawing takes far longer than training here."""
+    if "figures" not in request.fixturenames:
+        monkeypatch.setattr("pinnx.run.running.write_figures_and_report", lambda *arguments: None)

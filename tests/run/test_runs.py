@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -143,7 +144,7 @@ def test_stopped_and_resumed_is_never_stopped(tmp_path: Path, load, optimizer: s
     assert [session["from_step"] for session in sessions] == [0, 5, 21]
 
 
-def test_resuming_a_finished_run_only_makes_its_report_again(run_copy: Path) -> None:
+def test_resuming_a_finished_run_only_makes_its_report_again(run_copy: Path, figures) -> None:
     (run_copy / "report.html").unlink()
     before = (run_copy / "checkpoints" / "step-00000060.pt").read_bytes()
     result = resume(run_copy, quiet=True)
@@ -165,7 +166,7 @@ def test_interrupted_at_once_is_still_resumable(tmp_path: Path, load, monkeypatc
     assert resume(tmp_path / "run", quiet=True).status.ok
 
 
-def test_divergence_is_a_status_with_a_checkpoint(tmp_path: Path, load) -> None:
+def test_divergence_is_a_status_with_a_checkpoint(tmp_path: Path, load, figures) -> None:
     case = load("equation.explode=true", "solver.precision='float32'")
     result = execute(case, tmp_path / "run", quiet=True)
     assert result.status.outcome is Outcome.DIVERGED
@@ -176,7 +177,7 @@ def test_divergence_is_a_status_with_a_checkpoint(tmp_path: Path, load) -> None:
     assert (tmp_path / "run" / "report.html").is_file()
 
 
-def test_without_a_reference_there_are_no_errors(tmp_path: Path, load, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_reference_there_are_no_errors(tmp_path: Path, load, capsys, figures) -> None:
     result = execute(load("equation.known=false"), tmp_path / "run")
     assert result.errors is None
     content = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -242,7 +243,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, load, monkeypatch: pytest.Mon
 
 def test_threads_are_those_of_the_case_and_only_for_the_run(tmp_path: Path, load) -> None:
     before = torch.get_num_threads()
-    execute(load("threads=2"), tmp_path / "run", quiet=True)
+    execute(load("threads=2", "solver.steps=2"), tmp_path / "run", quiet=True)
     assert torch.get_num_threads() == before
     assert json.loads((tmp_path / "run" / "environment.json").read_text())["sessions"][0]["threads"] == 2
 
@@ -264,3 +265,29 @@ def test_check_does_everything_short_of_training(load, tmp_path: Path, monkeypat
     assert figures["notes"]
     assert not list(tmp_path.iterdir())
     assert check(load("solver.steps=1"))["estimated_seconds"] is None
+
+
+def test_an_equation_of_a_script_can_be_solved_and_later_it_is_said_why_not_resumed(
+    case_folder: Path, tmp_path: Path
+) -> None:
+    lines = (case_folder / "equation_file.py").read_text().replace("from beside import RATE", "RATE = 1.0")
+    call = (
+        "import pinnx.api\nprint(pinnx.api.solve(Fading(), directory='run', steps=2, quiet=True)([[0.5, 0.5, 0.0]]))\n"
+    )
+    (tmp_path / "script.py").write_text(lines + call)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("tensor([1.]"), done.stderr
+    with pytest.raises(InputError, match="defined in a script or notebook"):
+        resume(tmp_path / "run", quiet=True)
+
+
+def test_an_equation_that_no_file_can_name_is_refused_at_once(load, tmp_path: Path) -> None:
+    case = load()
+
+    @dataclasses.dataclass(frozen=True)
+    class Inside(type(case.equation)):  # type: ignore[misc]
+        pass
+
+    with pytest.raises(InputError, match="must stand at the top level of a module"):
+        execute(dataclasses.replace(case, equation=Inside()), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()

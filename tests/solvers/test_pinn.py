@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from pinnx.errors import DivergedError, MissingExtraError, ShapeError
+from pinnx.errors import DivergedError, MissingExtraError, ShapeError, UnsupportedError
 from pinnx.expr import Known, Points
 from pinnx.networks import Mlp
 from pinnx.solvers.base import Training
+from pinnx.solvers.derivatives import Hutchinson
 from pinnx.solvers.errors import Errors
 from pinnx.solvers.pinn import Pinn
 from pinnx.solvers.solution import Solution
@@ -194,3 +195,31 @@ def test_a_solution_is_callable_and_saved(tmp_path) -> None:
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(Exception, match="not a solution written by"):
         Solution.load(tmp_path / "text.pt")
+
+
+def test_a_solution_is_plotted(tmp_path) -> None:
+    solution = start().solution()
+    figure = solution.plot(tmp_path / "decay.png")
+    assert (tmp_path / "decay.png").read_bytes().startswith(b"\x89PNG")
+    assert len(figure.axes) >= 3  # solution, reference, error
+    with pytest.raises(Exception, match=r"decay.doc: cannot write the figure"):
+        solution.plot(tmp_path / "decay.doc")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": Lbfgs()}, "the optimizer 'lbfgs' compares losses along a line"),
+        ({"compile": True}, "compile = true needs exact derivatives"),
+    ],
+)
+def test_combinations_that_would_mislead_are_refused(options, message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        start(derivatives=Hutchinson(), **options)
+
+
+@pytest.mark.slow
+def test_a_compiled_loss_is_the_same_loss() -> None:
+    plain, compiled = start(precision="float64"), start(precision="float64", compile=True)
+    for one, other in zip(run(plain, 3), run(compiled, 3), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-9)

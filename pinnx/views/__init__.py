@@ -1,0 +1,1 @@
+"""What a solution looks like: fields on grids, and their figures."""
