@@ -35,10 +35,12 @@ class SampledEstimator(DerivativeEstimator):
         realization: whether independent factors come from one set of samples ("u-statistic", at the cost of the biased
             loss) or from sets of K samples each ("independent", as published).
         smallest_group: fewest samples that give an estimate.
+        good_group: fewest samples whose estimate is about as good, sample for sample, as that of many.
     """
 
     stochastic: ClassVar[bool] = True
     smallest_group: ClassVar[int] = 1
+    good_group: ClassVar[int] = 1
 
     samples: int
     correction: Correction
@@ -117,7 +119,8 @@ class SquaredResiduals:
                 f"got samples = {total}"
             )
         # Nonlinear terms lose accuracy in small groups unless their factors are drawn independently.
-        count = factors if correction == "unbiased-loss" and not self.linear else most
+        count = max(factors, total // estimator.good_group)
+        count = factors if correction == "unbiased-loss" and not self.linear else count
         if any(isinstance(atom, Gradient) for atom in self.requests):
             count = max(factors, min(count, VECTOR_GROUPS))
         return [total // count + (1 if i < total % count else 0) for i in range(count)]

@@ -81,6 +81,11 @@ class Smoothing(SampledEstimator):
         """Fewest samples that give an estimate."""
         return 2 if self.weights == "stein" and self.baseline == "leave-one-out" else 1
 
+    @property
+    def good_group(self) -> int:  # type: ignore[override]
+        """Fewest samples of a good estimate: with k of them the baseline's own error adds about 1/k to the variance."""
+        return 8 if self.smallest_group > 1 else 1
+
     def refusal(self, network: Network, atoms: Sequence[Atom]) -> str | None:
         if network.first_affine() is None:
             return f"the network {type(network).__name__} declares no first affine layer"
@@ -254,7 +259,7 @@ class _Draw:
 
     @cached_property
     def _moved(self) -> Tensor:
-        """Centers (K or 1, n, h) moved in time only: an x-derivative keeps t + δ_t in all of its evaluations (eq. 28)."""
+        # an x-derivative keeps t + δ_t in all of its evaluations (eq. 28): centers (K or 1, n, h) moved in time only
         return self.center + self._time_noise[1]
 
     @cached_property

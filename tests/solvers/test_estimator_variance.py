@@ -1,0 +1,149 @@
+"""The variance of stochastic estimators is what theory predicts, and falls with the number of samples as it should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pinnx.expr import Atom, Coordinates, Points, Unknown, atoms, directional, dt, laplacian, x
+from pinnx.networks import Mlp
+from pinnx.networks.base import Network
+from pinnx.solvers.derivatives import Hutchinson, Sdgd, Smoothing
+from pinnx.solvers.derivatives.sampled import SampledEstimator
+
+U = Unknown("u")
+(LAPLACIAN,) = atoms(laplacian(U))
+SEED = 7_730_149
+
+
+class Quadratic(Network):
+    """xᵀHx/2, of which the formulas of the variance are exact."""
+
+    def __init__(self, hessian: Tensor):
+        super().__init__()
+        self.hessian = torch.nn.Parameter(hessian)
+
+    def first_affine(self) -> tuple[Tensor, Tensor]:
+        d = len(self.hessian)
+        return torch.eye(d, dtype=torch.float64), torch.zeros(d, dtype=torch.float64)
+
+    def tail(self, hidden: Tensor) -> Tensor:
+        half = torch.full((1, len(self.hessian)), 0.5, dtype=torch.float64)
+        return torch.nn.functional.linear(hidden * torch.nn.functional.linear(hidden, self.hessian), half)
+
+
+def quadratic(d: int = 6) -> tuple[Tensor, Points]:
+    generator = torch.Generator().manual_seed(SEED)
+    root = torch.randn(d, d, generator=generator, dtype=torch.float64)
+    points = Points(torch.rand(1, d, generator=generator, dtype=torch.float64), Coordinates.of(x=d))
+    return root + root.T + torch.eye(d, dtype=torch.float64), points
+
+
+def squared(matrix: Tensor) -> float:
+    return float(matrix.square().sum())
+
+
+def off_diagonal(h: Tensor) -> Tensor:
+    return h - torch.diag(h.diagonal())
+
+
+def stein(h: Tensor) -> float:
+    return (len(h) / 2 + 5) * float(h.trace()) ** 2 + (len(h) + 12) * squared(h)
+
+
+def stein_leave_one_out(h: Tensor) -> float:
+    """Of many samples: the term (d/2 + 4)(Δf)² is gone."""
+    return float(h.trace()) ** 2 + (len(h) + 12) * squared(h)
+
+
+PREDICTIONS = {
+    "stein": (Smoothing(samples=1, weights="stein", baseline="center", noise="per-point"), stein),
+    "stein, leave-one-out": (Smoothing(samples=64, weights="stein", noise="per-point"), stein_leave_one_out),
+    "differences": (Smoothing(samples=1, noise="per-point"), lambda h: 2 * squared(off_diagonal(h))),
+    "hutchinson, gaussian": (Hutchinson(samples=1, law="gaussian", noise="per-point"), lambda h: 2 * squared(h)),
+    "hutchinson": (Hutchinson(samples=1, noise="per-point"), lambda h: 2 * squared(off_diagonal(h))),
+    "sdgd": (Sdgd(samples=1), lambda h: len(h) * squared(h.diagonal()) - float(h.trace()) ** 2),
+}
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_the_variance_of_one_sample_is_as_predicted(name: str) -> None:
+    estimator, formula = PREDICTIONS[name]
+    h, point = quadratic()
+    generator = torch.Generator().manual_seed(SEED)
+    if isinstance(estimator, Sdgd):
+        values = estimator.draw(Quadratic(h), point, [LAPLACIAN], generator, [1] * 3000)[LAPLACIAN].detach()
+    else:
+        count = 200_000 // max(1, estimator.samples // 4)
+        many = Points(point.tensor.expand(count, -1), point.coordinates)
+        with torch.no_grad():
+            values = estimator.estimate(Quadratic(h), many, [LAPLACIAN], generator)[LAPLACIAN]
+    assert float(values.var()) * estimator.samples == pytest.approx(formula(h), rel=0.1)
+
+
+ESTIMATORS = [
+    Smoothing(sigma=0.3, weights="stein", baseline="center"),
+    Smoothing(sigma=0.3, weights="stein", noise="per-point"),
+    Smoothing(sigma=0.3, weights="stein", space="full"),
+    Smoothing(sigma=0.3),
+    Smoothing(sigma=0.3, space="full", noise="per-point"),
+    Hutchinson(),
+    Hutchinson(law="gaussian", space="full"),
+]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: f"{e.kind}-{e.space}-{e.noise}")
+def test_the_variance_falls_like_one_over_the_samples(estimator: SampledEstimator) -> None:
+    """By regression in logarithms, for every atom that is random."""
+    generator = torch.Generator().manual_seed(SEED)
+    network = Mlp(width=6, depth=2).build(9, 1, generator=generator, dtype=torch.float64)
+    points = Points(torch.rand(4, 9, generator=generator, dtype=torch.float64), Coordinates.of(x=8, t=0))
+    wanted: tuple[Atom, ...] = atoms(U + directional(U, x) + laplacian(U) + dt(U))
+    counts = [16, 32, 64, 128, 256]
+    variances: dict[Atom, list[float]] = {atom: [] for atom in wanted}
+    with torch.no_grad():
+        for count in counts:
+            drawn = estimator.draw(network, points, wanted, generator, [count] * 300)
+            for atom in wanted:
+                variances[atom].append(float(drawn[atom].var(0).mean()) if len(drawn[atom]) > 1 else 0.0)
+    random = {atom: values for atom, values in variances.items() if max(values) > 1e-12}
+    assert LAPLACIAN in random
+    for atom, values in random.items():
+        slope = np.polyfit(np.log(counts), np.log(values), 1)[0]
+        assert slope == pytest.approx(-1, abs=0.1), str(atom)
+
+
+def test_sdgd_without_replacement_has_no_variance_once_all_coordinates_are_drawn() -> None:
+    """The variance of the mean of k of d numbers drawn without replacement: (d − k)/(d − 1) of that with."""
+    h, point = quadratic()
+    d, generator = len(h), torch.Generator().manual_seed(SEED)
+    single = d * squared(h.diagonal()) - float(h.trace()) ** 2
+    for k in (2, 4, 6):
+        values = Sdgd(samples=k).draw(Quadratic(h), point, [LAPLACIAN], generator, [k] * 3000)[LAPLACIAN]
+        assert float(values.detach().var()) == pytest.approx(single / k * (d - k) / (d - 1), rel=0.1, abs=1e-20)
+
+
+def laplacian_std(space, d: int, samples: int, dtype: torch.dtype) -> float:
+    """Of one Stein sample with a baseline, of a network of the published size: root mean square over a few points."""
+    generator = torch.Generator().manual_seed(SEED)
+    network = Mlp(width=128, depth=3).build(d, 1, generator=generator, dtype=dtype)
+    directions = torch.nn.functional.normalize(torch.randn(4, d, generator=generator, dtype=dtype), dim=1)
+    radii = torch.rand(4, 1, generator=generator, dtype=dtype)
+    points = Points(directions * radii, Coordinates.of(x=d))
+    estimator = Smoothing(weights="stein", space=space, samples=8)
+    with torch.no_grad():
+        values = estimator.draw(network, points, [LAPLACIAN], generator, [8] * (samples // 8))[LAPLACIAN]
+    return float(values.var(0).mean().sqrt())
+
+
+def test_the_row_space_lowers_the_deviation_in_1000_dimensions() -> None:
+    """The ratio does not depend on the number of samples."""
+    full, rows = (laplacian_std(space, 1000, 4000, torch.float64) for space in ("full", "rows"))
+    assert full / rows > 1.7
+
+
+def test_the_row_space_lowers_the_deviation_in_10_000_dimensions() -> None:
+    full, rows = (laplacian_std(space, 10_000, 2000, torch.float32) for space in ("full", "rows"))
+    assert full / rows > 7
