@@ -266,7 +266,7 @@ def test_a_bug_shows_its_traceback_and_where_to_report_it(folder, room, capsys) 
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    command = f"{sys.executable} -m pinnx list | head -n 1"
+    command = f"'{sys.executable}' -m pinnx list | head -n 1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (result.stdout, result.stderr) == ("equations\n", "")
 
