@@ -53,7 +53,7 @@ class EstimatorConformance(ABC):
     width: ClassVar[int] = 3
     tolerance: ClassVar[float] = 1e-9
     repetitions: ClassVar[int] = 150
-    gradient_repetitions: ClassVar[int] = 25
+    gradient_repetitions: ClassVar[int] = 16
     batches: ClassVar[int] = 30
     bound: ClassVar[float] = 4.0
 
