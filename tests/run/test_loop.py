@@ -84,8 +84,13 @@ def test_a_second_signal_interrupts_at_once(tmp_path: Path) -> None:
 
 
 def test_signals_are_the_caller_s_own_where_nothing_could_be_resumed() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        train(Walk(40, on_step=lambda step: step == 9 and os.kill(os.getpid(), signal.SIGINT)), MemoryRecorder())
+    # A shell's background jobs ignore SIGINT, and so would these tests in one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(Walk(40, on_step=lambda step: step == 9 and os.kill(os.getpid(), signal.SIGINT)), MemoryRecorder())
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_divergence_keeps_the_last_good_state_and_names_the_term(tmp_path: Path) -> None:
