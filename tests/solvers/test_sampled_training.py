@@ -12,14 +12,13 @@ from pinnx.domain import Box, Interval, Product
 from pinnx.errors import UnsupportedError
 from pinnx.expr import Known, Unknown, dt, grad, laplacian, norm2, sin
 from pinnx.networks import Mlp
-from pinnx.networks.base import Network
 from pinnx.problem import Condition, Equation, Problem
 from pinnx.solvers.derivatives import DerivativeEstimator, Hutchinson, Sdgd, Smoothing
 from pinnx.solvers.loss import PLATEAU_WINDOWS, Plateau, SampledLoss
 from pinnx.solvers.pinn import Pinn, PinnTraining
 from pinnx.solvers.system import ResidualSystem
 from pinnx.solvers.training import Adam
-from tests.solvers.toys import Decay
+from tests.solvers.toys import Counting, Decay
 
 CPU = torch.device("cpu")
 SMALL = Mlp(width=8, depth=2)
@@ -187,21 +186,6 @@ def test_negative_losses_are_allowed() -> None:
     assert bool((losses < 0).any())
     assert bool((losses > 0).any())
     assert bool(losses.isfinite().all())
-
-
-class Counting(Network):
-    """Counts the rows that pass through the tail."""
-
-    def __init__(self, network: Network):
-        super().__init__()
-        self.network, self.rows = network, 0
-
-    def first_affine(self):
-        return self.network.first_affine()
-
-    def tail(self, hidden):
-        self.rows += hidden.shape[0]
-        return self.network.tail(hidden)
 
 
 @pytest.mark.parametrize("weights", ["difference", "stein"])

@@ -8,6 +8,7 @@ import torch
 
 from pinnx.domain import Box, Interval, Product
 from pinnx.expr import Known, Unknown, dt, laplacian
+from pinnx.networks.base import Network
 from pinnx.problem import Condition, Equation, Problem
 from pinnx.trial import Affine, Plain
 
@@ -53,3 +54,18 @@ class Coupled(Equation):
             Known("v*", lambda p: -torch.sin(p.t) * p.x[:, 0]),
         )
         return Problem(self, domain, trial=trials, exact=exact, test_points=400)
+
+
+class Counting(Network):
+    """Counts the rows that pass through the tail."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network, self.rows = network, 0
+
+    def first_affine(self):
+        return self.network.first_affine()
+
+    def tail(self, hidden: torch.Tensor) -> torch.Tensor:
+        self.rows += hidden.shape[0]
+        return self.network.tail(hidden)
