@@ -163,7 +163,8 @@ def page(results: list[dict[str, Any]]) -> str:
 
 _HEAD = f"""# The published table, run again
 
-Relative L2 errors of Hu et al. (arXiv 2311.15283) beside ours, on one thread of a shared CPU in the time named. MLP 3 × 128 and
+Relative L2 errors of Hu et al. (arXiv 2311.15283) beside ours, on one thread of a shared CPU in the time named. MLP
+3 × 128 and
 σ = {SIGMA:g} as published; {POINTS} points, {SAMPLES} samples with difference weights in the first layer's row space,
 U-statistics, SOAP with a learning rate that falls linearly to zero. Ours: median over the seeds, the worst in brackets
 where there are several. *Affine* is the best affine function in the place of the network, a trivial answer; the
