@@ -13,10 +13,12 @@ from pinnx.errors import InputError, did_you_mean
 from pinnx.networks.base import NetworkSpec
 from pinnx.networks.mlp import Mlp
 from pinnx.problem import Equation, Problem
+from pinnx.run.directory import RunDirectory
 from pinnx.run.loop import train
+from pinnx.run.metrics import read_metrics
 from pinnx.run.progress import progress_for
 from pinnx.run.recorder import MemoryRecorder
-from pinnx.run.running import execute, load_solution
+from pinnx.run.running import execute, load_solution, use_threads
 from pinnx.solvers.base import Solver
 from pinnx.solvers.pinn import Pinn
 from pinnx.solvers.solution import Solution
@@ -75,7 +77,8 @@ def solve(
     for note in training.notes:
         progress.say(note)
     try:
-        status = train(training, recorder, progress, every=case.output.every if case else Output().every)
+        with use_threads(case.threads if case else None):
+            status = train(training, recorder, progress, every=case.output.every if case else Output().every)
     except KeyboardInterrupt:
         status = Status(Outcome.STOPPED, f"interrupted after step {training.step_number} of {training.total_steps}")
     finally:
@@ -108,7 +111,7 @@ def _in_directory(
     case = dataclasses.replace(base, network=spec, solver=solver, seed=seed, device=device)
     result = execute(case, directory, quiet=quiet)
     solution = load_solution(directory)
-    solution.status = result.status
+    solution.status, solution.history = result.status, read_metrics(RunDirectory(directory).metrics)
     return solution
 
 

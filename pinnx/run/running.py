@@ -53,7 +53,7 @@ def execute(case: Case, directory: Path | str, *, resume: bool = False, quiet: b
     if resume and run.holds_run:
         return _go_on(run, _same_case(case, run, sources), quiet)
     run.require_free(sources)
-    with _threads(case.threads):
+    with use_threads(case.threads):
         training = _start(case, torch_device(case.device))
         with run.locked():
             run.require_free(sources)  # another process may have been quicker
@@ -106,7 +106,7 @@ def solution_of(run: RunDirectory, case: Case) -> tuple[Solution, int]:
 
 def _go_on(run: RunDirectory, case: Case, quiet: bool) -> Result:
     run.require_run()
-    with run.locked(), _threads(case.threads):
+    with run.locked(), use_threads(case.threads):
         return _train(case, _start(case, torch_device(case.device)), run, quiet)
 
 
@@ -260,7 +260,7 @@ def _content(file: Path) -> bytes | None:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def use_threads(count: int | None) -> Iterator[None]:
     """So many CPU threads for the time of a run."""
     before = torch.get_num_threads()
     if count is not None:
