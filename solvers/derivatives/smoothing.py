@@ -21,13 +21,13 @@ noise of covariance σ²A.
 the segment x ± σb/|b|, and dt that over t ± σ_t. For trace(A·Hess), with A = SSᵀ (for the Laplacian S = I, or S = Q in
 the row space), the expectation is
 
-    E_v ∫₋₁¹ (1−|s|) (Sv)ᵀ H(x + sσSv) (Sv) ds,  v uniform on the sphere of radius √r,
+    E_v ∫₋₁¹ (1−|s|) (Sv)ᵀ H(x + sσSv) (Sv) ds,  v of length √r (see `directions`),
 
-which is the operator on the average of f over balls of radius √r·σ·s, with weights 2s ds, and that on f itself up to
-σ²/12 · E D⁴f[Sv, Sv, Sv, Sv] + O(σ⁴). The directions of one group of samples are orthogonal to each other (see
-`directions`), so that from r of them on the noise all but vanishes. With independent normal v it would be the Laplacian
-of the smoothing ∫₀¹ f_{σ√s} ds; with independent signs (`law = "rademacher"`) it is no derivative of one smoothed
-function. The gradient with respect to the parameters holds Q constant.
+which is the operator on f up to σ²/12 · E D⁴f[Sv, Sv, Sv, Sv] + O(σ⁴). The directions v of one group of samples are
+orthogonal to each other, so that from r of them on the noise all but vanishes. For v uniform on the sphere it is the
+operator on the average of f over balls of radius √r·σ·s, with weights 2s ds; with normal v it would be the Laplacian
+of the smoothing ∫₀¹ f_{σ√s} ds; with signs it is no derivative of one smoothed function, and depends on the basis Q by
+O(σ²). The gradient with respect to the parameters holds Q constant.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Smoothing(SampledEstimator):
     )
     space: Literal["rows", "full"] = option("rows", "noise in the first layer's row space, or in all d dimensions")
     law: Literal["orthogonal", "rademacher"] = option(
-        "orthogonal", "directions of differences: orthogonal within a group, or of independent signs"
+        "orthogonal", "directions of differences: orthogonal within a group of samples, or of independent signs"
     )
     baseline: Literal["center", "leave-one-out"] = option(
         "leave-one-out", "what Stein's Laplacian subtracts: 2f(x), or also the mean of the other samples"

@@ -129,9 +129,6 @@ def difference_truth(options: Smoothing, network: Network, points: Points, atom:
 
 def sphere(rank: int) -> list[tuple[float, tuple[float, ...]]]:
     """Weights and nodes of means over one half of the sphere of radius √r, for functions that are even."""
-    if rank == 2:
-        angles = [np.pi * k / 16 for k in range(16)]
-        return [(1 / 16, (2**0.5 * np.cos(a), 2**0.5 * np.sin(a))) for a in angles]
     assert rank == 3
     heights = [(z, weight) for z, weight in segments(10) if z > 0]
     angles = [2 * np.pi * k / 16 for k in range(16)]
@@ -157,7 +154,7 @@ def direction_average(options: Smoothing, network: Network, points: Points, atom
         weights += [weight * (1 - s)] * 2
     total = torch.zeros(len(points), dtype=torch.float64)
     signs = [(0.5 ** len(basis), sign) for sign in product([-1.0, 1.0], repeat=len(basis))]
-    for share, direction in signs if options.law == "rademacher" else sphere(len(basis)):
+    for share, direction in signs if options.law == "rademacher" or len(basis) == 2 else sphere(len(basis)):
         v = tensor(direction) @ basis
         along = SecondOrder(atom.of, group="x", matrix=Matrix(torch.outer(v, v)))
         rows = torch.cat([moved(points, "x", s * options.sigma * v).tensor for s in shifts])
