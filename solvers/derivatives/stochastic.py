@@ -21,7 +21,7 @@ from pinnx.errors import UnsupportedError
 from pinnx.expr import Atom, Gradient, Points, SecondOrder
 from pinnx.networks.base import Network
 from pinnx.options import at_least, check_limits, option
-from pinnx.solvers.derivatives.directions import Law, good_group, random_directions
+from pinnx.solvers.derivatives.directions import Law, described, good_group, random_directions
 from pinnx.solvers.derivatives.jets import SecondOrderSum
 from pinnx.solvers.derivatives.row_space import coordinate_frame, row_space_frame
 from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
@@ -132,6 +132,9 @@ class Hutchinson(StochasticTaylor):
 
     def __post_init__(self) -> None:
         check_limits(self)
+
+    def details(self, network: Network) -> str:
+        return f": {self.samples} {described(self.law, self.space, network)}"
 
     def good_group(self, network: Network) -> int:
         return good_group(self.law, self.samples, network)

@@ -42,6 +42,7 @@ from pinnx.solvers.derivatives.stochastic import StochasticTaylor
 from pinnx.testing import EstimatorConformance
 
 NO_RANDOMNESS = torch.Generator()
+SEED = 6_402_211
 
 
 def tensor(array) -> Tensor:
@@ -317,6 +318,23 @@ def test_normal_directions_are_not_signs(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     worst = Stronger().deviations(Smoothing(sigma=0.8, samples=1, law="rademacher"), 3)
     assert worst[LAPLACIAN] > 20  # type: ignore[index]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_frames_of_rows_that_depend_on_each_other(rank: int) -> None:
+    """Neurons that see the same combination of coordinates: slopes along S give those along any vector still."""
+    generator = torch.Generator().manual_seed(SEED)
+    mix, rows, g, b = (
+        torch.randn(*shape, dtype=torch.float64, generator=generator)
+        for shape in ((3, rank), (rank, 7), (4, 3), (4, 7))
+    )
+    columns = (mix @ rows).requires_grad_()
+    frame = row_space_frame(columns)
+    slopes = g @ frame.factor
+    torch.testing.assert_close(frame.along(slopes, b), ((g @ columns) * b).sum(1), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(frame.lift(slopes), g @ columns, rtol=1e-6, atol=1e-6)
+    (slope,) = torch.autograd.grad(frame.lift(slopes).square().sum(), columns)
+    assert bool(slope.isfinite().all())
 
 
 # --- differences tend to the exact derivatives ------------------------------------------------------------------------
