@@ -85,7 +85,9 @@ def stein_truth(options: Smoothing, network: Network, points: Points, atom: Atom
     """
     d = points.x.shape[1]
     time = options.sigma if options.sigma_time is None else options.sigma_time
-    scales = torch.cat([torch.full((d,), options.sigma), torch.tensor([time if timed else 0.0])]).double()
+    scales = torch.zeros(points.tensor.shape[1], dtype=torch.float64)
+    scales[:d] = options.sigma
+    scales[d:] = time if timed else 0.0
     if isinstance(atom, SecondOrder) and atom.matrix is not None:
         scales[:d] *= atom.matrix.at(points).sqrt()
     return exact(Smoothed(network, scales), points, atom)
@@ -120,7 +122,7 @@ def difference_truth(options: Smoothing, network: Network, points: Points, atom:
         return sum((weight / 2 * exact(network, there, atom) for weight, there in shifts), torch.zeros(len(points)))
     if isinstance(atom, Directional):
         vector = Evaluator(points)(atom.vector)
-        unit = vector / vector.norm(dim=-1, keepdim=True)
+        unit = vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-30)
         shifts = [(weight, moved(points, "x", s * sigma * unit)) for s, weight in segments()]
         slopes = [(weight / 2, exact(network, there, Gradient(atom.of, group="x"))) for weight, there in shifts]
         return sum((weight * (slope * vector).sum(1) for weight, slope in slopes), torch.zeros(len(points)))
