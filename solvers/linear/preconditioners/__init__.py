@@ -1,0 +1,1 @@
+"""Classical directions: preconditioners, one a file."""
