@@ -97,7 +97,7 @@ class GridOperator(LinearOperator):
 
     @cached_property
     def links(self) -> tuple[Tensor | float, ...]:
-        """Per axis, the weights between neighbors, (systems, *grid with one less); a number where they are all equal."""
+        """Per axis, the weights between neighbors, (systems, *grid with one less); a number where all are equal."""
         found: list[Tensor | float] = []
         for axis, face in enumerate(self.faces):
             inner = face.narrow(axis + 1, 1, self.grid[axis] - 1).contiguous()
@@ -162,6 +162,12 @@ class GridOperator(LinearOperator):
         """Whether all weights along an axis are equal and there are no obstacles."""
         return all(isinstance(link, float) for link in self.links) and bool(self.mask.all())
 
+    def coarsen(self) -> GridOperator:
+        """The operator on cells of twice the size, of the same form: see `coarsening`."""
+        from pinnx.solvers.linear.coarsening import coarsened
+
+        return coarsened(self)[0]
+
     def null_labels(self) -> Tensor | None:
         from pinnx.solvers.linear.nullspace import grid_null_labels
 
@@ -197,7 +203,7 @@ def grid_operator(
     coefficient: float | Tensor = 1.0,
     mask: Tensor | None = None,
     sides: Sides = "dirichlet",
-    obstacles: str = "dirichlet",
+    obstacles: str | Tensor = "dirichlet",
     reaction: float | Tensor | None = None,
     nodes: str = "cells",
     dtype: torch.dtype = torch.float64,
@@ -211,7 +217,8 @@ def grid_operator(
         coefficient: c > 0, a number, (*grid) or (systems, *grid); harmonic means on faces.
         mask: True where a cell is unknown, False in obstacles, (*grid) or (systems, *grid).
         sides: the condition on the sides of the grid.
-        obstacles: the condition on walls of obstacles, "dirichlet" or "neumann".
+        obstacles: the condition on walls of obstacles, "dirichlet" or "neumann"; or booleans (systems,), True for
+            Dirichlet.
         reaction: s, a number, (*grid) or (systems, *grid).
         nodes: "cells": walls lie half a spacing from the outer centers; "vertices": a whole spacing, so that the
             constant coefficient gives the classical 3-, 5- or 7-point matrix.
@@ -231,9 +238,12 @@ def grid_operator(
     grid = tuple(int(size) for size in grid)
     if not 1 <= len(grid) <= 3 or min(grid) < 1:
         raise InputError(f"a grid has one to three axes of at least one cell, got {grid}")
-    for name, word, known in (("obstacles", obstacles, _WORDS), ("nodes", nodes, ("cells", "vertices"))):
+    words = [("nodes", nodes, ("cells", "vertices"))]
+    words += [("obstacles", obstacles, _WORDS)] if isinstance(obstacles, str) else []
+    for name, word, known in words:
         if word not in known:
             raise InputError(f"{name} must be one of {', '.join(map(repr, known))}, got {word!r}")
+    hold = torch.as_tensor(obstacles == "dirichlet" if isinstance(obstacles, str) else obstacles, device=device)
     steps = (float(spacing),) * len(grid) if isinstance(spacing, (int, float)) else tuple(map(float, spacing))
     if len(steps) != len(grid) or min(steps) <= 0:
         raise InputError(f"spacing must be one positive number or {len(grid)} of them, got {spacing}")
@@ -241,8 +251,9 @@ def grid_operator(
     inside = _field(True if mask is None else mask, grid, "mask", torch.bool, device)
     c = _field(coefficient, grid, "coefficient", dtype, device)
     s = None if reaction is None else _field(reaction, grid, "reaction", dtype, device)
-    systems = max(len(part) for part in (dirichlet, inside, c, s) if part is not None)
-    for name, part in {"sides": dirichlet, "mask": inside, "coefficient": c, "reaction": s}.items():
+    parts = {"sides": dirichlet, "obstacles": hold.reshape(-1), "mask": inside, "coefficient": c, "reaction": s}
+    systems = max(len(part) for part in parts.values() if part is not None)
+    for name, part in parts.items():
         if part is not None and len(part) not in (1, systems):
             raise ShapeError(f"{name} has {len(part)} systems where other arguments have {systems}")
     if not bool((torch.where(inside, c, torch.ones_like(c)) > 0).all()):
@@ -252,8 +263,7 @@ def grid_operator(
     s = None if s is None else torch.where(inside, s, torch.zeros_like(s))
     near = 2.0 if nodes == "cells" else 1.0
     pairs = [
-        _axis(c, inside, axis, near, steps[axis], dirichlet[:, axis], obstacles == "dirichlet")
-        for axis in range(len(grid))
+        _axis(c, inside, axis, near, steps[axis], dirichlet[:, axis], hold.reshape(-1)) for axis in range(len(grid))
     ]
     return GridOperator(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), inside, steps, s)
 
@@ -262,9 +272,9 @@ _WORDS = ("dirichlet", "neumann")
 
 
 def _axis(
-    c: Tensor, inside: Tensor, axis: int, near: float, step: float, ends: Tensor, hold: bool
+    c: Tensor, inside: Tensor, axis: int, near: float, step: float, ends: Tensor, hold: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Faces and walls along one axis; `ends` (systems or 1, 2) says which ends are Dirichlet, `hold` if obstacles."""
+    """Faces and walls along one axis; which ends (systems or 1, 2) and which obstacles (same) are Dirichlet."""
     n, dim = c.shape[axis + 1], axis + 1
     low, high = c.narrow(dim, 0, n - 1), c.narrow(dim, 1, n - 1)
     harmonic = 2.0 * low * high / (low + high).clamp_min(torch.finfo(c.dtype).tiny)
@@ -273,11 +283,11 @@ def _axis(
     faces = c.new_zeros(shape)
     faces.narrow(dim, 1, n - 1).copy_(harmonic / step**2)
     walls = torch.zeros_like(c)
-    if hold:
-        blocked = ~inside
+    broadcast = (-1,) + (1,) * (c.ndim - 1)
+    blocked = ~inside & hold.reshape(broadcast)
+    if bool(blocked.any()):
         walls.narrow(dim, 0, n - 1).add_(low * blocked.narrow(dim, 1, n - 1))
         walls.narrow(dim, 1, n - 1).add_(high * blocked.narrow(dim, 0, n - 1))
-    broadcast = (-1,) + (1,) * (c.ndim - 1)
     for position, end in ((0, ends[:, 0]), (n - 1, ends[:, 1])):
         walls.narrow(dim, position, 1).add_(c.narrow(dim, position, 1) * end.to(c).reshape(broadcast))
     return faces, walls * (near / step**2)
