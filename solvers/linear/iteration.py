@@ -31,7 +31,7 @@ _WORTH = 0.01
 _CANCELED = 1e-12
 #: Longest pause of a direction that is not worth its cost, in iterations.
 _LONGEST_PAUSE = 64
-#: |A r| relative to the diagonal and |r| at which r counts as a null vector of A.
+#: |A r| relative to |A| |r| at which r counts as a null vector of A.
 _NULL = 1e-10
 
 
@@ -126,6 +126,7 @@ class Iteration:
         self.columns = torch.arange(k, device=b.device)
         self.r = operator.residual(b, x)
         self.norm = norms(self.r)
+        self.stretch = norms(operator.apply(b)) / norms(b).clamp_min(torch.finfo(b.dtype).tiny)
         self.scale = torch.where(norms(b) > 0, norms(b), torch.ones_like(self.norm))
         self.done = torch.zeros(k, dtype=torch.bool, device=b.device)
         self.active = ~self.done
@@ -342,7 +343,9 @@ class Iteration:
         """A residual that A maps to zero is out of its range: no x makes it smaller."""
         image = norms(self.operator.apply(self.r))
         self.counts.operator += len(self.r)
-        scale = self.operator.diagonal().abs().amax(1)
+        scale = self.stretch
+        for step in self.stored[-1:]:
+            scale = torch.maximum(scale, norms(step.image) / norms(step.p).clamp_min(torch.finfo(scale.dtype).tiny))
         self._finish(columns & (self.norm > 0) & (image <= _NULL * scale * self.norm), Reason.SINGULAR_INCONSISTENT)
 
     # -- bookkeeping
@@ -387,7 +390,7 @@ class Iteration:
                 self.fallback = select_prepared(self.fallback, index, len(self.done))
         if self.shadow is not None:
             self.shadow.select(index, self.fallback)
-        for name in ("b", "x", "r", "tolerance", "columns", "norm", "scale", "checked", "done", "active"):
+        for name in ("b", "x", "r", "tolerance", "columns", "stretch", "norm", "scale", "checked", "done", "active"):
             setattr(self, name, getattr(self, name)[index])
         self.all_active = True
         self.stored = [_Step(*(part[index] for part in step)) for step in self.stored]

@@ -88,7 +88,7 @@ def notes(counts: Sequence[Counts], singular: bool, sound: bool) -> tuple[str, .
         found.append(f"conjugate gradients ran beside the direction in {total('shadowed')} of {steps} steps")
     if total("skipped"):
         found.append(
-            f"the direction was left out in {total('skipped')} of {steps} steps: it brought less than 1 % of the progress"
+            f"the direction was left out in {total('skipped')} of {steps} steps: it brought under 1 % of the progress"
         )
     if total("renewed"):
         found.append(f"rounding had made the recursive residual drift from the true one {total('renewed')} times")
