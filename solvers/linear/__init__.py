@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pinnx.solvers.linear.base import Direction, LinearOperator, PreparedDirection, spot_check
 from pinnx.solvers.linear.convert import as_operator, as_scipy
+from pinnx.solvers.linear.equation import GridSystem, equation_system
 from pinnx.solvers.linear.files import load_matrix, load_vector
 from pinnx.solvers.linear.iteration import Iterate
 from pinnx.solvers.linear.krylov import solve
@@ -27,6 +28,7 @@ __all__ = [
     "Direction",
     "FunctionOperator",
     "GridOperator",
+    "GridSystem",
     "Identity",
     "IncompleteCholesky",
     "Iterate",
@@ -41,6 +43,7 @@ __all__ = [
     "SparseOperator",
     "as_operator",
     "as_scipy",
+    "equation_system",
     "grid_operator",
     "load_matrix",
     "load_vector",
