@@ -93,7 +93,7 @@ class Bands:
         return out
 
     def residual(self, b: Tensor, x: Tensor, out: Tensor) -> Tensor:
-        """b - A x, as `multiply`; all contiguous."""
+        """The residual b - A x, as `multiply`; all contiguous."""
         diagonal, x, target = self._rows(x, out)
         torch.addcmul(b.view(target.shape), diagonal, x, value=-1.0, out=target)
         self._add_bands(x, target, -1.0)

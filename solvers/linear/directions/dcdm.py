@@ -30,7 +30,9 @@ class Dcdm(DirectionSpec):
 
     dimension: int = option(2, "axes of the grid", between(1, 3))
     channels: int = option(16, "channels of each convolution", at_least(1))
-    pairs_fine: int = option(2, "pairs of convolutions on the grid, before and again after the coarse ones", at_least(1))
+    pairs_fine: int = option(
+        2, "pairs of convolutions on the grid, before and again after the coarse ones", at_least(1)
+    )
     pairs_coarse: int = option(3, "pairs of convolutions on the pooled grid", at_least(1))
 
     def __post_init__(self) -> None:
@@ -66,7 +68,7 @@ class DcdmNetwork(ImageNetwork):
 
 
 def _residual_pairs(layers: nn.ModuleList, image: Tensor) -> Tensor:
-    """x ↦ x + relu(C₂ relu(C₁ x)), pair after pair."""
+    """The map x ↦ x + relu(C₂ relu(C₁ x)), pair after pair."""
     for first, second in zip(layers[::2], layers[1::2], strict=True):
         image = image + second(first(image).relu()).relu()
     return image

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
 import tempfile
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 
@@ -28,9 +26,11 @@ def save(path: str | Path, spec: Any, parameters: dict[str, torch.Tensor], recor
         record: plain values about the training.
 
     Raises:
-        InputError: the folder does not exist.
+        InputError: the folder does not exist, or the record holds something else than plain values.
     """
     path = Path(path)
+    if (found := _not_plain(record)) is not None:
+        raise InputError(f"the record of a model file holds plain values only, got a {type(found).__name__}", file=path)
     if not path.parent.is_dir():
         raise InputError("the folder of the model file does not exist", file=path)
     content = {
@@ -61,7 +61,15 @@ def read(path: str | Path) -> dict[str, Any]:
         raise InputError("there is no such model file", file=path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile, ValueError, KeyError, UnicodeDecodeError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        BadZipFile,
+        ValueError,
+        KeyError,
+        UnicodeDecodeError,
+    ) as error:
         raise InputError(
             "this is no model file of pinnx, or a damaged one; save a trained direction with `direction.save(path)`",
             file=path,
@@ -73,3 +81,12 @@ def read(path: str | Path) -> dict[str, Any]:
     if missing:
         raise InputError(f"the model file lacks {', '.join(sorted(missing))}", file=path)
     return content
+
+
+def _not_plain(value: Any) -> Any:
+    """The first part of a value that is no number, string, None, or list or dict of such; None if there is none."""
+    if isinstance(value, dict):
+        return next((bad for item in (*value.keys(), *value.values()) if (bad := _not_plain(item)) is not None), None)
+    if isinstance(value, (list, tuple)):
+        return next((bad for item in value if (bad := _not_plain(item)) is not None), None)
+    return None if value is None or type(value) in (bool, int, float, str) else value

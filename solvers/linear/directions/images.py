@@ -79,14 +79,22 @@ class ImageNetwork(DirectionModule):
         dtype = next(self.parameters()).dtype
         factor = operator.mask.to(dtype)
         if self.scaled:
-            diagonal = operator.diagonal().reshape(-1, *operator.grid).to(dtype)
-            factor = factor * (diagonal / diagonal.amax(dim=tuple(range(1, diagonal.dim())), keepdim=True)).rsqrt()
-        factor = factor.unsqueeze(1)
-        at_once = max(1, LARGEST_PASS // (self.channels * operator.shape[1]))
+            diagonal = operator.center.to(dtype)
+            factor = factor * (diagonal / diagonal.flatten(1).amax(1).reshape(-1, *(1,) * self.dimension)).rsqrt()
+        return _OnGrid(self, factor.unsqueeze(1), max(1, LARGEST_PASS // (self.channels * operator.shape[1])))
 
-        def apply(residuals: Tensor) -> Tensor:
-            image = residuals.reshape(-1, 1, *operator.grid) * factor
-            parts = [self(part) for part in image.split(at_once)]
-            return (torch.cat(parts) * factor).reshape(residuals.shape)
 
-        return apply
+class _OnGrid:
+    """An image network between two factors (systems, 1, *grid); at most `at_once` residuals in a pass."""
+
+    def __init__(self, network: ImageNetwork, factor: Tensor, at_once: int):
+        self.network, self.factor, self.at_once = network, factor, at_once
+
+    def __call__(self, residuals: Tensor) -> Tensor:
+        image = residuals.reshape(-1, 1, *self.factor.shape[2:]) * self.factor
+        parts = [self.network(part) for part in image.split(self.at_once)]
+        return (torch.cat(parts) * self.factor).reshape(residuals.shape)
+
+    def select(self, index: Tensor) -> _OnGrid:
+        """For some of the systems."""
+        return self if len(self.factor) == 1 else _OnGrid(self.network, self.factor[index], self.at_once)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -52,7 +53,7 @@ def write_ritz_file(
             file.attrs["complete"] = True
 
 
-def _claim(file: h5py.File, path: Path, n: int, vectors: int, seed: int) -> None:
+def _claim(file: Any, path: Path, n: int, vectors: int, seed: int) -> None:
     wanted = {"unknowns": n, "vectors": vectors, "seed": seed}
     if "unknowns" not in file.attrs:
         file.attrs.update({**wanted, "done": 0, "complete": False})
@@ -65,7 +66,7 @@ def _claim(file: h5py.File, path: Path, n: int, vectors: int, seed: int) -> None
         raise InputError(f"the Ritz vectors in it are of other settings: expected {wanted}, found {found}", file=path)
 
 
-def _lanczos(operator: LinearOperator, file: h5py.File, seed: int, progress: Progress | None) -> None:
+def _lanczos(operator: LinearOperator, file: Any, seed: int, progress: Progress | None) -> None:
     rows, alpha, beta = file["lanczos"], file["alpha"], file["beta"]
     vectors, n = rows.shape
     done = int(file.attrs["done"])
@@ -83,7 +84,7 @@ def _lanczos(operator: LinearOperator, file: h5py.File, seed: int, progress: Pro
             progress("Lanczos vectors", done, vectors)
 
 
-def _advance(operator: LinearOperator, file: h5py.File, number: int) -> None:
+def _advance(operator: LinearOperator, file: Any, number: int) -> None:
     """Finish row `number`: its alpha, and the direction of the next row with its beta."""
     rows, alpha, beta = file["lanczos"], file["alpha"], file["beta"]
     if number:  # the candidate that the row before left behind
@@ -99,13 +100,15 @@ def _product(operator: LinearOperator, vector: np.ndarray) -> np.ndarray:
     return operator.apply(torch.from_numpy(vector).to(operator.dtype).unsqueeze(0))[0].double().numpy()
 
 
-def _candidate(operator: LinearOperator, rows: h5py.Dataset, alpha: h5py.Dataset, beta: h5py.Dataset, i: int) -> np.ndarray:
+def _candidate(
+    operator: LinearOperator, rows: Any, alpha: Any, beta: Any, i: int
+) -> np.ndarray:
     vector = rows[i].astype("f8")
     product = _product(operator, vector) - alpha[i] * vector
     return product - beta[i - 1] * rows[i - 1].astype("f8") if i else product
 
 
-def _orthogonal(vector: np.ndarray, rows: h5py.Dataset, count: int) -> np.ndarray:
+def _orthogonal(vector: np.ndarray, rows: Any, count: int) -> np.ndarray:
     for _ in range(2):
         for start in range(0, count, ROWS):
             block = rows[start : min(start + ROWS, count)]
@@ -113,7 +116,7 @@ def _orthogonal(vector: np.ndarray, rows: h5py.Dataset, count: int) -> np.ndarra
     return vector / np.linalg.norm(vector)
 
 
-def _ritz(file: h5py.File, progress: Progress | None) -> None:
+def _ritz(file: Any, progress: Progress | None) -> None:
     done = int(file.attrs["done"])
     alpha, beta = file["alpha"][:done], file["beta"][: done - 1]
     values, weights = np.linalg.eigh(np.diag(alpha) + np.diag(beta, 1) + np.diag(beta, -1))
@@ -146,7 +149,8 @@ def random_combinations(path: Path, coefficients: Callable[[Tensor], Tensor]) ->
     Raises:
         InputError: the file holds no complete set of Ritz vectors.
     """
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r") as opened:
+        file: Any = opened
         if not file.attrs.get("complete", False):
             raise InputError("the file holds no complete set of Ritz vectors", file=path)
         weights = coefficients(torch.from_numpy(file["ritz_values"][:])).float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,34 @@ class DirectionSpec(ABC):
 
 
 @final
+class PreparedNetwork:
+    """A direction network that has met its operator: residuals (k, n) of any float dtype to directions of the same.
+
+    Args:
+        apply: the network on residuals of its own dtype.
+        dtype: that dtype.
+        homogeneous: whether the network takes residuals of any norm between the smallest and largest numbers.
+    """
+
+    def __init__(self, apply: Callable[[Tensor], Tensor], dtype: torch.dtype, homogeneous: bool):
+        self._apply, self._dtype, self._homogeneous = apply, dtype, homogeneous
+
+    @torch.no_grad()
+    def __call__(self, residuals: Tensor) -> Tensor:
+        norms = torch.linalg.vector_norm(residuals, dim=1, keepdim=True)
+        near_one = (norms > 1e-6) & (norms < 1e6) if self._homogeneous else (norms - 1).abs() < 1e-6
+        if bool((near_one | (norms == 0)).all()):
+            return self._apply(residuals.to(self._dtype)).to(residuals.dtype, copy=True)
+        scales = torch.where(norms > 0, norms, torch.ones_like(norms))
+        return self._apply((residuals / scales).to(self._dtype)).to(residuals.dtype) * scales
+
+    def select(self, index: Tensor) -> PreparedNetwork:
+        """The direction for some of the systems."""
+        select = getattr(self._apply, "select", None)
+        return self if select is None else PreparedNetwork(select(index), self._dtype, self._homogeneous)
+
+
+@final
 class LearnedDirection(Direction):
     """A direction network, ready to be asked.
 
@@ -104,7 +133,7 @@ class LearnedDirection(Direction):
             )
         return operator
 
-    def prepare(self, operator: LinearOperator) -> Callable[[Tensor], Tensor]:
+    def prepare(self, operator: LinearOperator) -> PreparedNetwork:
         """The direction for one operator: residuals (k, n) of any float dtype to directions of the same.
 
         The network works in its own dtype on residuals of norm one, so that float32 is enough at any size of residual.
@@ -113,17 +142,12 @@ class LearnedDirection(Direction):
             UnsupportedError: the operator lives on no grid, or on one of another dimension.
         """
         operator = self.check(operator)
-        dtype = next(self.module.parameters()).dtype
+        module = self.module
+        if next(module.parameters()).device != operator.device:
+            module = copy.deepcopy(module).to(operator.device)
         with torch.no_grad():
-            apply = self.module.prepare(operator)
-
-        @torch.no_grad()
-        def direction(residuals: Tensor) -> Tensor:
-            norms = torch.linalg.vector_norm(residuals, dim=1, keepdim=True)
-            scales = torch.where(norms > 0, norms, torch.ones_like(norms))
-            return apply((residuals / scales).to(dtype)).to(residuals.dtype) * scales
-
-        return direction
+            apply = module.prepare(operator)
+        return PreparedNetwork(apply, next(module.parameters()).dtype, self.spec.homogeneous)
 
     def save(self, path: str | Path) -> None:
         """Write options, parameters and record to one file; `load_direction` reads it."""

@@ -81,7 +81,9 @@ def advance(
     direction = directions
     if before is not None:
         old, old_product = before
-        direction = direction - (_dot(direction, old_product) / _dot(old, old_product).clamp_min(_TINY)).unsqueeze(1) * old
+        direction = (
+            direction - (_dot(direction, old_product) / _dot(old, old_product).clamp_min(_TINY)).unsqueeze(1) * old
+        )
     product = bands.apply(direction)
     energy = _dot(direction, product)
     step = torch.where(energy > 0, _dot(direction, residuals) / energy.clamp_min(_TINY), 0.0).unsqueeze(1)

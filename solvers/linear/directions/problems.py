@@ -11,7 +11,6 @@ from torch import Tensor
 from pinnx.options import at_least, between, check_limits, one_of, option
 from pinnx.solvers.linear.stencil import GridOperator, grid_operator
 
-
 #: Probability that the obstacles of a system are Dirichlet walls.
 _HELD = {"dirichlet": 1.0, "neumann": 0.0, "mixed": 0.5}
 
@@ -36,7 +35,9 @@ class RandomSystems:
     grid: tuple[int, ...] = option((64, 64), "cells per axis")
     least_filled: float = option(0.2, "least fraction of cells that obstacles fill", between(0.0, 0.9))
     most_filled: float = option(0.3, "largest fraction of cells that obstacles fill", between(0.0, 0.9))
-    scattered: float = option(0.1, "fraction of systems whose obstacles are single cells, thrown at random", between(0, 1))
+    scattered: float = option(
+        0.1, "fraction of systems whose obstacles are single cells, thrown at random", between(0, 1)
+    )
     jump: float = option(1e3, "largest ratio of the two coefficients", at_least(1.0))
     obstacles: str = option(
         "mixed", "walls of obstacles: dirichlet, neumann, or mixed: one of them per system", one_of(*_HELD)
@@ -54,7 +55,9 @@ class RandomSystems:
         span = self.most_filled - self.least_filled
         fractions = self.least_filled + span * torch.rand(systems, generator=generator)
         scattered = torch.rand(systems, generator=generator) < self.scattered
-        mask = ~torch.stack([_filled(self.grid, float(f), bool(s), generator) for f, s in zip(fractions, scattered, strict=True)])
+        mask = ~torch.stack(
+            [_filled(self.grid, float(f), bool(s), generator) for f, s in zip(fractions, scattered, strict=True)]
+        )
         inclusions = torch.stack([_filled(self.grid, 0.4, False, generator) for _ in range(systems)])
         exponents = (2 * torch.rand(systems, generator=generator) - 1).reshape(-1, *(1,) * dimension).to(dtype)
         coefficient = torch.where(inclusions, self.jump**exponents, torch.ones_like(exponents))
@@ -78,7 +81,10 @@ def _filled(grid: tuple[int, ...], fraction: float, scattered: bool, generator: 
     if scattered:
         return torch.rand(grid, generator=generator) < fraction
     inside = torch.zeros(grid, dtype=torch.bool)
-    axes = [torch.arange(n, dtype=torch.float32).reshape([-1 if a == b else 1 for b in range(len(grid))]) for a, n in enumerate(grid)]
+    axes = [
+        torch.arange(n, dtype=torch.float32).reshape([-1 if a == b else 1 for b in range(len(grid))])
+        for a, n in enumerate(grid)
+    ]
     while float(inside.float().mean()) < fraction:
         center, size, kind = (torch.rand(len(grid), generator=generator) for _ in range(3))
         half = [max(n * (0.02 + 0.1 * float(s)), 0.5) for n, s in zip(grid, size, strict=True)]

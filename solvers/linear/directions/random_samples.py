@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -45,19 +45,29 @@ class _Drawing(Samples):
             operator = self.options.systems.draw(self.batch, generator)
         return sample(operator, scale_errors(operator, self.batch, generator))
 
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        del state
+
 
 def sample(operator: GridOperator, errors: Tensor) -> Sample:
     """Errors (k, n) in float64 and the residuals that belong to them, ‖b‖ = 1, in float32."""
     residuals = operator.apply(errors.to(operator.dtype))
     norms = torch.linalg.vector_norm(residuals, dim=1, keepdim=True)
-    return Sample(operator, from_operator(operator, torch.float32), (residuals / norms).float(), (errors / norms).float())
+    return Sample(
+        operator, from_operator(operator, torch.float32), (residuals / norms).float(), (errors / norms).float()
+    )
 
 
 def scale_errors(operator: GridOperator, count: int, generator: torch.Generator) -> Tensor:
     """Errors (count, n) in float64: a sum of white noise on ever coarser grids, zero in obstacles."""
     total = torch.zeros(count, *operator.grid, dtype=operator.dtype)
     for level in range(int(math.log2(max(operator.grid)))):
-        noise = torch.randn(count, *(-(-n // 2**level) for n in operator.grid), generator=generator, dtype=operator.dtype)
+        noise = torch.randn(
+            count, *(-(-n // 2**level) for n in operator.grid), generator=generator, dtype=operator.dtype
+        )
         for axis, n in enumerate(operator.grid, start=1):
             noise = noise.repeat_interleave(2**level, dim=axis).narrow(axis, 0, n)
         weight = torch.rand(count, *(1,) * len(operator.grid), generator=generator, dtype=operator.dtype)

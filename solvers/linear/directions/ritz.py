@@ -29,7 +29,9 @@ class RitzSamples(SampleSource):
 
     grid: tuple[int, ...] = option((64, 64), "cells per axis of the box")
     vectors: int = option(800, "Ritz vectors; the paper takes 10 000 in 3-d, 800 suffice in 2-d", at_least(2))
-    emphasized: float = option(0.55, "fraction of the Ritz vectors, lowest first, that is emphasized", between(0.0, 1.0))
+    emphasized: float = option(
+        0.55, "fraction of the Ritz vectors, lowest first, that is emphasized", between(0.0, 1.0)
+    )
     emphasis: float = option(9.0, "factor of the emphasized coefficients", at_least(1.0))
     pool: int = option(1000, "residuals that are drawn in one pass over the Ritz vectors", at_least(1))
 

@@ -38,10 +38,11 @@ class Samples(ABC):
     def draw(self, generator: torch.Generator) -> Sample:
         """The next batch; the same generator state and position in the source give the same one."""
 
+    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """What changes from draw to draw, besides the generator: tensors and plain values."""
-        return {}
 
+    @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
 

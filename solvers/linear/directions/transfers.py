@@ -37,12 +37,16 @@ def padded_dropped(values: Tensor, axis: int) -> Tensor:
 
 def before(values: Tensor, axis: int) -> Tensor:
     """Values one place further left: what cell I finds at I - 1."""
-    return torch.cat([torch.zeros_like(values.narrow(axis, 0, 1)), values.narrow(axis, 0, values.shape[axis] - 1)], axis)
+    return torch.cat(
+        [torch.zeros_like(values.narrow(axis, 0, 1)), values.narrow(axis, 0, values.shape[axis] - 1)], axis
+    )
 
 
 def after(values: Tensor, axis: int) -> Tensor:
     """Values one place further right: what cell I finds at I + 1."""
-    return torch.cat([values.narrow(axis, 1, values.shape[axis] - 1), torch.zeros_like(values.narrow(axis, 0, 1))], axis)
+    return torch.cat(
+        [values.narrow(axis, 1, values.shape[axis] - 1), torch.zeros_like(values.narrow(axis, 0, 1))], axis
+    )
 
 
 @final
@@ -89,7 +93,9 @@ class Transfer:
         out.copy_(kept_cells(fine, axis))
         out.narrow(axis, 0, drops).addcmul_(self.left.narrow(axis, 0, drops), odd)
         if keeps > 1:
-            out.narrow(axis, 1, keeps - 1).addcmul_(self.right.narrow(axis, 0, keeps - 1), odd.narrow(axis, 0, keeps - 1))
+            out.narrow(axis, 1, keeps - 1).addcmul_(
+                self.right.narrow(axis, 0, keeps - 1), odd.narrow(axis, 0, keeps - 1)
+            )
         return out
 
     def prolong_into(self, coarse: Tensor, out: Tensor, *, add: bool) -> Tensor:
@@ -105,7 +111,9 @@ class Transfer:
             even.copy_(coarse)
             torch.mul(left, coarse.narrow(axis, 0, drops), out=odd)
         if keeps > 1:
-            odd.narrow(axis, 0, keeps - 1).addcmul_(self.right.narrow(axis, 0, keeps - 1), coarse.narrow(axis, 1, keeps - 1))
+            odd.narrow(axis, 0, keeps - 1).addcmul_(
+                self.right.narrow(axis, 0, keeps - 1), coarse.narrow(axis, 1, keeps - 1)
+            )
         return out
 
     def galerkin(self, fine: Bands) -> Bands:
@@ -138,7 +146,9 @@ class Transfer:
         reached = {o: w for o, w in upper.items() if all(abs(s) < n for s, n in zip(o, self.coarse_grid, strict=True))}
         return Bands(diagonal, reached)
 
-    def _products(self, shares: dict[tuple[int, Offset], Tensor], t: Offset) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    def _products(
+        self, shares: dict[tuple[int, Offset], Tensor], t: Offset
+    ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """The products AP for one transverse offset: rows of kept and of dropped cells, by step to the coarse cell."""
         axis = self.axis
         left, right = shifted(self.left, t), shifted(self.right, t)
@@ -146,7 +156,7 @@ class Transfer:
         here, ahead, behind = (shares.get((step, t)) for step in (0, 1, -1))
         kept, dropped = {}, {}
         k_here, k_ahead, k_behind = (None if s is None else kept_cells(s, axis) for s in (here, ahead, behind))
-        if self.kept is not None and not any(t):
+        if self.kept is not None and k_here is not None and not any(t):
             k_here = k_here * self.kept
         d_here, d_ahead, d_behind = (None if s is None else padded_dropped(s, axis) for s in (here, ahead, behind))
         _put(kept, 0, k_here, _times(k_ahead, left), _times(k_behind, right_before))
@@ -162,10 +172,10 @@ def _times(values: Tensor | None, weights: Tensor) -> Tensor | None:
 
 
 def _sum(*terms: Tensor | None) -> Tensor | None:
-    present = [term for term in terms if term is not None]
-    total = present[0] if present else None
-    for term in present[1:]:
-        total = total + term
+    total = None
+    for term in terms:
+        if term is not None:
+            total = term if total is None else total + term
     return total
 
 
