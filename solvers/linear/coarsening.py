@@ -18,7 +18,6 @@ from torch import Tensor
 
 from pinnx.solvers.linear.stencil import GridOperator
 
-
 #: An axis is merged where its links are at least this part of the strongest axis's.
 _WEAK = 0.3
 

@@ -31,7 +31,7 @@ def grid_null_labels(operator: GridOperator) -> Tensor | None:
 
 
 def project(x: Tensor, labels: Tensor | None) -> Tensor:
-    """x without its component in the null space: each labeled part of each column gets the mean 0.
+    """Remove the component in the null space: each labeled part of each column gets the mean 0.
 
     Args:
         x: (k, n).

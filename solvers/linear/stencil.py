@@ -44,6 +44,7 @@ class GridOperator(LinearOperator):
     spacing: tuple[float, ...]
     reaction: Tensor | None = None
     symmetric: bool = field(default=True, init=False)
+    verified: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         grid = self.grid

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ class Level:
         self._prolongations = [a for t, fine, coarse in reversed(chain) for a in _prolongation(t, fine, coarse)]
 
     def presmooth(self) -> None:
-        """x = p(D⁻¹A) D⁻¹ b from x = 0."""
+        """Smooth from x = 0."""
         (_, first), *rest = self._steps
         torch.mul(self._inverse, self.b, out=self.d).mul_(first)
         self.x.copy_(self.d)

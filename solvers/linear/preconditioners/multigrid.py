@@ -10,15 +10,16 @@ from torch import Tensor
 
 from pinnx.errors import UnsupportedError
 from pinnx.options import at_least, between, check_limits, one_of, option
-from pinnx.solvers.linear.base import Direction, LinearOperator, PreparedDirection
+from pinnx.solvers.linear.base import LinearOperator, PreparedDirection
 from pinnx.solvers.linear.coarsening import Transfer, coarsened
 from pinnx.solvers.linear.preconditioners.chebyshev import Level
+from pinnx.solvers.linear.preconditioners.simple import Sound
 from pinnx.solvers.linear.stencil import GridOperator
 
 
 @final
 @dataclass(frozen=True)
-class Multigrid(Direction):
+class Multigrid(Sound):
     """A symmetric V-cycle with Chebyshev smoothing, for `GridOperator`s: obstacles, walls and coefficients are seen on
     every level (see `coarsening`). Set-up is a few passes over the grid; k systems are set up and solved together.
     """
@@ -32,14 +33,6 @@ class Multigrid(Direction):
 
     def __post_init__(self) -> None:
         check_limits(self)
-
-    @property
-    def symmetric(self) -> bool:
-        return True
-
-    @property
-    def linear(self) -> bool:
-        return True
 
     def prepare(self, operator: LinearOperator) -> PreparedDirection:
         if not isinstance(operator, GridOperator):
