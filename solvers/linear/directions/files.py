@@ -61,15 +61,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise InputError("there is no such model file", file=path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        BadZipFile,
-        ValueError,
-        KeyError,
-        UnicodeDecodeError,
-    ) as error:
+    except Exception as error:  # torch's reader fails on foreign bytes in too many ways to name
         raise InputError(
             "this is no model file of pinnx, or a damaged one; save a trained direction with `direction.save(path)`",
             file=path,
