@@ -31,6 +31,10 @@ _WORTH = 0.01
 _CANCELED = 1e-12
 #: Longest pause of a direction that is not worth its cost, in iterations.
 _LONGEST_PAUSE = 64
+#: Renewals of a drifting residual without its being halved, after which no more is expected.
+_STALE = 4
+#: |A d| relative to |A| |d| at which the way d of the last iterations counts as a null vector of A.
+_RUNAWAY = 1e-8
 #: |A r| relative to |A| |r| at which r counts as a null vector of A.
 _NULL = 1e-10
 
@@ -132,6 +136,8 @@ class Iteration:
         self.active = ~self.done
         self.all_active = True
         self.checked = torch.full_like(self.norm, math.inf)  # true residual norm when last found above the tolerance
+        self.best, self.stale = torch.full_like(self.norm, math.inf), torch.zeros_like(self.norm)
+        self.last_x, self.last_r = self.x.clone(), self.r.clone()
         self.stored: list[_Step] = []
         self.shadow: Shadow | None = None
         self.past: list[Tensor] = []
@@ -302,14 +308,26 @@ class Iteration:
         true = self.operator.residual(self.b, self.x)
         self.counts.operator += len(true)
         size = norms(true)
-        drifted = norms(true - self.r) > _DRIFT * size
-        if bool((drifted & self.active).any()):
-            self.counts.renewed += int((drifted & self.active).sum())
+        drifted = self.active & (norms(true - self.r) > _DRIFT * size)
+        if bool(drifted.any()):
+            self.counts.renewed += int(drifted.sum())
             self.r = torch.where(drifted[:, None], true, self.r)
             self.norm = norms(self.r)
             if self.shadow is not None:
-                self._start_shadow()
+                self.shadow.renew(self.operator, self.b, drifted)
         self._check_null(self.active)
+        self._check_stale(drifted, size)
+        self.last_x, self.last_r = self.x.clone(), self.r.clone()
+
+    def _check_stale(self, drifted: Tensor, size: Tensor) -> None:
+        """Columns that rounding keeps from their tolerance, and those whose iterate runs away along a null vector."""
+        halved = size <= 0.5 * self.best
+        self.best = torch.where(halved, size, self.best)
+        self.stale = torch.where(halved | ~drifted, torch.zeros_like(self.stale), self.stale + 1)
+        self._finish(self.stale >= _STALE, Reason.STAGNATED)
+        way, image = norms(self.x - self.last_x), norms(self.r - self.last_r)
+        runaway = (way > 0) & (image <= _RUNAWAY * self.stretch * way) & (size > 0.9 * norms(self.last_r))
+        self._finish(runaway, Reason.SINGULAR_INCONSISTENT)
 
     def _check_convergence(self) -> None:
         """Columns whose recursive residual is small enough have converged if their true residual is, too."""
@@ -390,7 +408,23 @@ class Iteration:
                 self.fallback = select_prepared(self.fallback, index, len(self.done))
         if self.shadow is not None:
             self.shadow.select(index, self.fallback)
-        for name in ("b", "x", "r", "tolerance", "columns", "stretch", "norm", "scale", "checked", "done", "active"):
+        for name in (
+            "b",
+            "x",
+            "r",
+            "tolerance",
+            "columns",
+            "stretch",
+            "norm",
+            "scale",
+            "checked",
+            "best",
+            "stale",
+            "last_x",
+            "last_r",
+            "done",
+            "active",
+        ):
             setattr(self, name, getattr(self, name)[index])
         self.all_active = True
         self.stored = [_Step(*(part[index] for part in step)) for step in self.stored]
