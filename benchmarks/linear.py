@@ -63,7 +63,7 @@ def main() -> None:
 
 def rows() -> list[str]:
     """The names of all rows: trainings first."""
-    return [f"train {name}" for name in linear_models.TRAININGS] + linear_rows.names()
+    return [f"train {name}" for name in linear_models.RECIPES] + linear_rows.names()
 
 
 def run(row: str, scratch: Path) -> dict[str, Any]:

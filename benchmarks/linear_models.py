@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pinnx.solvers.linear.directions import (
     Dcdm,
+    DirectionSpec,
     LearnedDirection,
     LinearUNet,
     RandomSamples,
@@ -26,24 +28,38 @@ FOLDER = Path(__file__).resolve().parent / "results" / "linear_models"
 SEED = 83_911
 
 
-def _images(network: Any, steps: int, rollout: int, learning_rate: float) -> TrainDirection:
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Attributes:
+        options: of the training.
+        stop: steps that are done, where the learning rate's schedule is for more; None for all.
+    """
+
+    options: TrainDirection
+    stop: int | None = None
+
+
+def _images(network: DirectionSpec, steps: int, rollout: int, learning_rate: float, stop: int | None = None) -> Recipe:
     optimizer = Adam(learning_rate=learning_rate, schedule=Cosine())
     samples = RitzSamples(grid=(64, 64))
-    return TrainDirection(network, samples, "residual", rollout=rollout, steps=steps, batch=10, optimizer=optimizer)
+    options = TrainDirection(network, samples, "residual", rollout, steps, batch=10, optimizer=optimizer)
+    return Recipe(options, stop)
 
 
-def _cycle(systems: RandomSystems, steps: int, batch: int) -> TrainDirection:
+def _cycle(grid: tuple[int, ...], steps: int, batch: int) -> Recipe:
     optimizer = Adam(learning_rate=0.03, schedule=Cosine())
-    samples = RandomSamples(systems)
-    return TrainDirection(VCycle(), samples, "energy", rollout=4, steps=steps, batch=batch, optimizer=optimizer)
+    samples = RandomSamples(RandomSystems(grid=grid))
+    return Recipe(TrainDirection(VCycle(hidden=8), samples, "energy", 4, steps, batch=batch, optimizer=optimizer))
 
 
-TRAININGS: dict[str, Callable[[], TrainDirection]] = {
-    "dcdm": lambda: _images(Dcdm(), 2600, 1, 1e-3),
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "dcdm": lambda: _images(Dcdm(), 6000, 1, 1e-3, stop=2000),
     "u-net": lambda: _images(UNet(), 800, 2, 3e-3),
     "linear-u-net": lambda: _images(LinearUNet(), 800, 2, 3e-3),
-    "v-cycle-2d": lambda: _cycle(RandomSystems(grid=(64, 64)), 350, 8),
-    "v-cycle-3d": lambda: _cycle(RandomSystems(grid=(32, 32, 32)), 120, 2),
+    "v-cycle-2d": lambda: _cycle((64, 64), 350, 8),
+    "v-cycle-3d": lambda: _cycle((32, 32, 32), 120, 2),
 }
 
 
@@ -60,22 +76,22 @@ def load(name: str) -> LearnedDirection:
 def train(name: str, scratch: Path) -> dict[str, Any]:
     """Train a model, write its file, and say what it cost."""
     began, began_cpu = time.perf_counter(), time.process_time()
-    training = TRAININGS[name]().start(seed=SEED, folder=scratch)
+    recipe = RECIPES[name]()
+    training = recipe.options.start(seed=SEED, folder=scratch)
+    steps = recipe.stop or training.total_steps
     data, data_cpu = time.perf_counter() - began, time.process_time() - began_cpu
     before = training.validate()
-
-    def progress(step: int, metrics: dict[str, float]) -> None:
-        if step % max(1, training.total_steps // 20) == 0:
-            print(f"  {name} {step}/{training.total_steps} {metrics['loss']:.4f}", flush=True)
-
     began, began_cpu = time.perf_counter(), time.process_time()
-    direction = training.run(progress)
+    for step in range(1, steps + 1):
+        metrics = training.step()
+        if step % max(1, steps // 20) == 0:
+            print(f"  {name} {step}/{steps} {metrics['loss']:.4f}", flush=True)
     seconds, seconds_cpu = time.perf_counter() - began, time.process_time() - began_cpu
     FOLDER.mkdir(parents=True, exist_ok=True)
-    direction.save(path(name))
+    training.direction.save(path(name))
     return {
-        "parameters": direction.parameters,
-        "steps": training.total_steps,
+        "parameters": training.parameters,
+        "steps": steps,
         "data_seconds": round(data, 1),
         "data_cpu_seconds": round(data_cpu, 1),
         "seconds": round(seconds, 1),

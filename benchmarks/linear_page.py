@@ -1,1 +1,2 @@
-def render(results): return ""
+def render(results):
+    return ""
