@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from pinnx.errors import MissingExtraError, UnsupportedError
 from pinnx.solvers.linear.base import LinearOperator, PreparedDirection
@@ -19,6 +19,8 @@ class IncompleteCholesky(Sound):
 
     J. A. Meijerink, H. A. van der Vorst. Math. Comp. 31 (1977), 148-162.
     """
+
+    kind: ClassVar[str] = "incomplete-cholesky"
 
     def prepare(self, operator: LinearOperator) -> PreparedDirection:
         try:
