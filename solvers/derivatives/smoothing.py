@@ -44,6 +44,7 @@ from torch.utils.checkpoint import checkpoint
 from pinnx.errors import UnsupportedError
 from pinnx.expr import Atom, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
 from pinnx.networks.base import Network
+from pinnx.networks.compiled import CompiledTail
 from pinnx.options import at_least, check_limits, option, positive
 from pinnx.solvers.derivatives.directions import described, good_group, random_directions
 from pinnx.solvers.derivatives.row_space import Frame, coordinate_frame, row_space_frame
@@ -56,6 +57,7 @@ class Smoothing(SampledEstimator):
     """Derivatives of the Gaussian-smoothed network, from values of the network alone."""
 
     kind: ClassVar[str] = "smoothing"
+    compilable: ClassVar[bool] = True
     samples: int = option(32, "antithetic pairs K per point and step", at_least(1))
     sigma: float = option(1e-2, "standard deviation of the noise in space", positive)
     sigma_time: float | None = option(None, "standard deviation of the noise in time; default: sigma", positive)
@@ -213,7 +215,9 @@ class _Draw:
         recorded = torch.is_grad_enabled()
         with torch.enable_grad():
             hidden = self.center if self.center.requires_grad else self.center.detach().requires_grad_()
-            value = self.network.tail(hidden)[:, output].sum()
+            # compiled code cannot be differentiated twice
+            network = self.network.plain if isinstance(self.network, CompiledTail) else self.network
+            value = network.tail(hidden)[:, output].sum()
             (slope,) = torch.autograd.grad(value, hidden, create_graph=recorded)
         return slope @ self._columns
 
