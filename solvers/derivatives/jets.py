@@ -57,7 +57,12 @@ class Jet:
             (the last layers' are often not needed).
         second: collapsed second-order sums (s, n, h), or None where they vanish.
         sums: what each of them collapses.
+
+    Attributes:
+        beside: jets of higher order of the same layer, which travel through the network beside this one.
     """
+
+    beside: tuple[Any, ...] = ()
 
     def __init__(
         self,
