@@ -21,11 +21,13 @@ noise of covariance σ²A.
 the segment x ± σb/|b|, and dt that over t ± σ_t. For trace(A·Hess), with A = SSᵀ (for the Laplacian S = I, or S = Q in
 the row space), the expectation is
 
-    E_ε ∫₋₁¹ (1−|s|) (Sε)ᵀ H(x + sσSε) (Sε) ds,  ε random signs,
+    E_v ∫₋₁¹ (1−|s|) (Sv)ᵀ H(x + sσSv) (Sv) ds,  v of length √r (see `directions`),
 
-which is the operator on f up to (σ²/12) E D⁴f[Sε, Sε, Sε, Sε] + O(σ⁴). With normal ε it would be the Laplacian of the
-smoothing ∫₀¹ f_{σ√s} ds; with signs, whose variance is lower, it is no derivative of one smoothed function, and it
-depends on the basis Q by O(σ²). The gradient with respect to the parameters holds Q constant.
+which is the operator on f up to σ²/12 · E D⁴f[Sv, Sv, Sv, Sv] + O(σ⁴). The directions v of one group of samples are
+orthogonal to each other, so that from r of them on the noise all but vanishes. For v uniform on the sphere it is the
+operator on the average of f over balls of radius √r·σ·s, with weights 2s ds; with normal v it would be the Laplacian
+of the smoothing ∫₀¹ f_{σ√s} ds; with signs it is no derivative of one smoothed function, and depends on the basis Q by
+O(σ²). The gradient with respect to the parameters holds Q constant.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from pinnx.errors import UnsupportedError
 from pinnx.expr import Atom, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
 from pinnx.networks.base import Network
 from pinnx.options import at_least, check_limits, option, positive
+from pinnx.solvers.derivatives.directions import good_group, random_directions
 from pinnx.solvers.derivatives.row_space import Frame, coordinate_frame, row_space_frame
 from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
 
@@ -60,6 +63,9 @@ class Smoothing(SampledEstimator):
         "difference", "finite differences, or Stein's identity (published)"
     )
     space: Literal["rows", "full"] = option("rows", "noise in the first layer's row space, or in all d dimensions")
+    law: Literal["orthogonal", "rademacher"] = option(
+        "orthogonal", "directions of differences: orthogonal within a group of samples, or of independent signs"
+    )
     baseline: Literal["center", "leave-one-out"] = option(
         "leave-one-out", "what Stein's Laplacian subtracts: 2f(x), or also the mean of the other samples"
     )
@@ -81,10 +87,14 @@ class Smoothing(SampledEstimator):
         """Fewest samples that give an estimate."""
         return 2 if self.weights == "stein" and self.baseline == "leave-one-out" else 1
 
-    @property
-    def good_group(self) -> int:  # type: ignore[override]
-        """Fewest samples of a good estimate: with k of them the baseline's own error adds about 1/k to the variance."""
-        return 8 if self.smallest_group > 1 else 1
+    def random(self, atom: Atom) -> bool:
+        return self.weights == "stein" or isinstance(atom, SecondOrder)
+
+    def good_group(self, network: Network) -> int:
+        if self.weights == "stein":
+            # with k samples the leave-one-out baseline's own error adds about 1/k to the variance
+            return 8 if self.smallest_group > 1 else 1
+        return good_group(self.law, self.samples, network)
 
     def refusal(self, network: Network, atoms: Sequence[Atom]) -> str | None:
         if network.first_affine() is None:
@@ -187,12 +197,10 @@ class _Draw:
         return (tail(self.center + step * direction) - tail(self.center - step * direction)) / (2 * step)
 
     def _second_difference(self, atom: SecondOrder, f: Tensor) -> Tensor:
-        """(g, n, m): means over the groups of (f₊ + f₋ − 2f)/σ² along random signs in the frame."""
-        frame = self._frame(atom)
-        signs = torch.empty(self._shape(frame.rank), dtype=f.dtype, device=f.device)
-        signs.bernoulli_(0.5, generator=self.generator).mul_(2).sub_(1)
-        sigma = self.options.sigma
-        pairs = self._pairs(self.center, sigma * frame.embed(signs))
+        """(g, n, m): means over the groups of (f₊ + f₋ − 2f)/σ² along random directions in the frame."""
+        frame, sigma = self._frame(atom), self.options.sigma
+        v = random_directions(self.options.law, self.sizes, self._shape(1)[1], frame.rank, self.generator, f)
+        pairs = self._pairs(self.center, sigma * frame.embed(v))
         return self._means((pairs[0] + pairs[1] - 2 * f) / sigma**2)
 
     def _exact_gradient(self, output: int) -> Tensor:
