@@ -20,7 +20,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from pinnx.solvers.derivatives.high_order import HigherJet, PolynomialJet, along, joined
+from pinnx.solvers.derivatives.high_order import HigherJet, PolynomialJet, along
+from pinnx.solvers.derivatives.jets import joined
 
 
 @final

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from pinnx.errors import UnsupportedError
 from pinnx.solvers.derivatives.derivative_series import derivatives_of
+from pinnx.solvers.derivatives.jets import joined
 
 #: Highest order of differentiation that the jets of this package carry.
 HIGHEST_ORDER = 4
@@ -208,12 +209,6 @@ class PolynomialJet(HigherJet):
             for monomial, part in power.items():
                 parts[monomial] = parts[monomial] + factor * part if monomial in parts else factor * part
         return PolynomialJet(derivatives[0], parts, self.monomials)
-
-
-def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Tensors along the last axis, the others broadcast."""
-    shape = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
-    return torch.cat([part.expand(*shape, part.shape[-1]) for part in parts], -1)
 
 
 def divisors(monomials: Iterable[Monomial]) -> tuple[Monomial, ...]:

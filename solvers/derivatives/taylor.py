@@ -188,7 +188,7 @@ class Plan:
 
         def read(jet: Jet, hidden: Tensor) -> Tensor:
             value = jet.value[:, output].sum()
-            (gradient,) = torch.autograd.grad(value, hidden, create_graph=hidden.grad_fn is not None)
+            (gradient,) = torch.autograd.grad(value, hidden, create_graph=True)
             return gradient @ columns
 
         self.readers[atom] = read
