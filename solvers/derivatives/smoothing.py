@@ -45,7 +45,7 @@ from pinnx.errors import UnsupportedError
 from pinnx.expr import Atom, Biharmonic, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
 from pinnx.networks.base import Network
 from pinnx.options import at_least, check_limits, option, positive
-from pinnx.solvers.derivatives.directions import good_group, random_directions
+from pinnx.solvers.derivatives.directions import described, good_group, random_directions
 from pinnx.solvers.derivatives.row_space import Frame, coordinate_frame, row_space_frame
 from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
 
@@ -86,6 +86,11 @@ class Smoothing(SampledEstimator):
     def smallest_group(self) -> int:  # type: ignore[override]
         """Fewest samples that give an estimate."""
         return 2 if self.weights == "stein" and self.baseline == "leave-one-out" else 1
+
+    def details(self, network: Network) -> str:
+        stein = self.weights == "stein"
+        weights = f"Stein's weights with the baseline {self.baseline}" if stein else "difference weights"
+        return f": {self.samples} pairs, {weights}, {described('gaussian' if stein else self.law, self.space, network)}"
 
     def random(self, atom: Atom) -> bool:
         return self.weights == "stein" or isinstance(atom, SecondOrder)

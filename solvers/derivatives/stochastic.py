@@ -22,7 +22,7 @@ from pinnx.expr import Atom, Biharmonic, Gradient, Points, SecondOrder
 from pinnx.networks.base import Network
 from pinnx.options import at_least, check_limits, option
 from pinnx.solvers.derivatives.biharmonic import sampled_biharmonic, sampled_refusal
-from pinnx.solvers.derivatives.directions import Law, good_group, random_directions
+from pinnx.solvers.derivatives.directions import Law, described, good_group, random_directions
 from pinnx.solvers.derivatives.high_order import directional_jet
 from pinnx.solvers.derivatives.jets import SecondOrderSum
 from pinnx.solvers.derivatives.row_space import coordinate_frame, row_space_frame
@@ -141,6 +141,9 @@ class Hutchinson(StochasticTaylor):
 
     def __post_init__(self) -> None:
         check_limits(self)
+
+    def details(self, network: Network) -> str:
+        return f": {self.samples} {described(self.law, self.space, network)}"
 
     def good_group(self, network: Network) -> int:
         return good_group(self.law, self.samples, network)
