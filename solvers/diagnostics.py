@@ -33,7 +33,7 @@ from pinnx.solvers.system import ResidualSystem
 #: Seed of the points and draws, the same for every run, so that figures of different runs compare.
 SEED = 60_217_933
 #: Points at which residuals are estimated, and independent estimates at each.
-POINTS, DRAWS, FEWEST_DRAWS = 32, 32, 4
+POINTS, DRAWS, FEWEST_DRAWS = 32, 128, 4
 #: Elements of the largest tensor of one draw, and of the noise of an estimator that is worth trying at all.
 DRAW_ELEMENTS, NOISE_ELEMENTS = 1 << 24, 1 << 28
 #: Dimension above which the reference by nested automatic differentiation would take too long.

@@ -12,7 +12,7 @@ from rich.table import Table
 from pinnx.run.progress import with_error
 
 #: Width of the table where no terminal tells one.
-_WIDTH = 130
+_WIDTH = 140
 
 
 def show(diagnostics: Mapping[str, Any], *, every: bool, console: Console | None = None) -> None:

@@ -151,7 +151,7 @@ def _derivatives(run: RunDirectory) -> Iterator[str]:
     yield "<ul>" + "".join(f"<li>{_escape(note)}</li>" for note in diagnostics["notes"]) + "</ul>"
 
 
-def _scientific(value: float | str | None) -> str | None:
+def _scientific(value: Any) -> Any:
     return f"{value:.2e}" if isinstance(value, float) else value
 
 

@@ -62,7 +62,7 @@ class BiharmonicJet(HigherJet):
     def shift(self, constant: Any) -> BiharmonicJet:
         return BiharmonicJet(self.value + constant, self.first, self.pairs, self.third, self.fourth)
 
-    def plus(self, other: BiharmonicJet) -> BiharmonicJet:
+    def plus(self, other: Any) -> BiharmonicJet:
         return BiharmonicJet(
             self.value + other.value,
             self.first + other.first,
@@ -71,7 +71,7 @@ class BiharmonicJet(HigherJet):
             self.fourth + other.fourth,
         )
 
-    def times(self, other: BiharmonicJet) -> BiharmonicJet:
+    def times(self, other: Any) -> BiharmonicJet:
         a, b = self, other
         i, j = self.left, self.right
         mixed = a.first[i] * b.first[j] + a.first[j] * b.first[i]
@@ -86,7 +86,7 @@ class BiharmonicJet(HigherJet):
             fourth + 4 * flows + 2 * a.laplacian * b.laplacian + 4 * self._whole(a.pairs * b.pairs),
         )
 
-    def join(self, others: Sequence[BiharmonicJet]) -> BiharmonicJet:
+    def join(self, others: Sequence[Any]) -> BiharmonicJet:
         jets = [self, *others]
         parts = [(jet.value, jet.first, jet.pairs, jet.third, jet.fourth) for jet in jets]
         return BiharmonicJet(*(joined(each) for each in zip(*parts, strict=True)))

@@ -54,15 +54,15 @@ class HigherJet(ABC):
         """The sum with what does not vary."""
 
     @abstractmethod
-    def plus(self, other: Self) -> Self:
-        """The sum."""
+    def plus(self, other: Any) -> Self:
+        """The sum with a jet of the same kind."""
 
     @abstractmethod
-    def times(self, other: Self) -> Self:
-        """The product, element by element."""
+    def times(self, other: Any) -> Self:
+        """The product with a jet of the same kind, element by element."""
 
     @abstractmethod
-    def join(self, others: Sequence[Self]) -> Self:
+    def join(self, others: Sequence[Any]) -> Self:
         """This and others along the last axis."""
 
     @abstractmethod
@@ -182,18 +182,18 @@ class PolynomialJet(HigherJet):
     def shift(self, constant: Any) -> PolynomialJet:
         return PolynomialJet(self.value + constant, self.parts, self.monomials)
 
-    def plus(self, other: PolynomialJet) -> PolynomialJet:
+    def plus(self, other: Any) -> PolynomialJet:
         parts = {m: _sum(p[m] for p in (self.parts, other.parts) if m in p) for m in {**self.parts, **other.parts}}
         return PolynomialJet(self.value + other.value, parts, self.monomials)
 
-    def times(self, other: PolynomialJet) -> PolynomialJet:
+    def times(self, other: Any) -> PolynomialJet:
         parts = _product(self.parts, other.parts, self.monomials)
         for mine, factor in ((self.parts, other.value), (other.parts, self.value)):
             for monomial, part in mine.items():
                 parts[monomial] = parts[monomial] + part * factor if monomial in parts else part * factor
         return PolynomialJet(self.value * other.value, parts, self.monomials)
 
-    def join(self, others: Sequence[PolynomialJet]) -> PolynomialJet:
+    def join(self, others: Sequence[Any]) -> PolynomialJet:
         jets = [self, *others]
         parts = {
             monomial: joined([jet.parts.get(monomial, torch.zeros_like(jet.value)) for jet in jets])
