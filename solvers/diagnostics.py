@@ -35,7 +35,7 @@ SEED = 60_217_933
 #: Points at which residuals are estimated, and independent estimates at each.
 POINTS, DRAWS, FEWEST_DRAWS = 32, 128, 4
 #: Elements of the largest tensor of one draw, and of the noise of an estimator that is worth trying at all.
-DRAW_ELEMENTS, NOISE_ELEMENTS = 1 << 24, 1 << 28
+DRAW_ELEMENTS, NOISE_ELEMENTS = 1 << 22, 1 << 28
 #: Dimension above which the reference by nested automatic differentiation would take too long.
 AUTODIFF_DIMENSION = 50
 
@@ -216,13 +216,14 @@ def _noise(system: ResidualSystem, points: Points, exact: Tensor | None, seconds
     affine = system.network.first_affine()
     width = points.tensor.shape[1] if affine is None else affine[0].shape[0]
     vectors = points.tensor.shape[1] if any(isinstance(atom, Gradient) for atom in requests) else 0
-    chunk = max(1, min(DRAWS, DRAW_ELEMENTS // (len(points) * max(width * estimator.samples, vectors))))
+    largest = max(1, min(DRAWS, DRAW_ELEMENTS // (len(points) * max(width * estimator.samples, vectors))))
     parts: list[Tensor] = []
     start = time.perf_counter()
     while (count := sum(part.shape[1] for part in parts)) < DRAWS:
-        if count >= FEWEST_DRAWS and time.perf_counter() - start > seconds:
+        # as many again as there are: they will take as long again
+        if count >= FEWEST_DRAWS and 2 * (time.perf_counter() - start) > seconds:
             break
-        chunk = min(chunk, DRAWS - count)
+        chunk = min(largest, count or FEWEST_DRAWS, DRAWS - count)
         drawn = estimator.draw(system.network, points, requests, generator, [estimator.samples] * chunk)
         evaluator = Evaluator(points, drawn)
         parts.append(torch.stack([evaluator(expr).expand(chunk, len(points)) for expr in residuals]))
