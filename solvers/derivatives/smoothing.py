@@ -42,7 +42,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pinnx.errors import UnsupportedError
-from pinnx.expr import Atom, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
+from pinnx.expr import Atom, Biharmonic, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
 from pinnx.networks.base import Network
 from pinnx.networks.compiled import CompiledTail
 from pinnx.options import at_least, check_limits, option, positive
@@ -109,6 +109,8 @@ class Smoothing(SampledEstimator):
         for atom in atoms:
             if isinstance(atom, SecondOrder) and atom.matrix is not None and not _serves(atom):
                 return f"it smooths with constant diagonal matrices without negative entries only, not {atom}"
+            if isinstance(atom, Biharmonic):
+                return f"it delivers derivatives of first and second order only, not {atom}"
             if isinstance(atom, Partial) and atom.columns != (("t", 0),):
                 return f"it delivers derivatives by whole coordinate groups and dt only, not {atom}"
         groups = {atom.group for atom in atoms if isinstance(atom, (Gradient, Directional, SecondOrder))}
