@@ -18,6 +18,8 @@ from pinnx.problem import Problem
 from pinnx.solvers.base import Solver, Training
 from pinnx.solvers.derivatives.auto import Auto
 from pinnx.solvers.derivatives.base import DerivativeEstimator
+from pinnx.solvers.diagnostics import SEED as DIAGNOSTICS_SEED
+from pinnx.solvers.diagnostics import Diagnostics, Which, diagnose
 from pinnx.solvers.errors import Errors, TestSet, baselines
 from pinnx.solvers.loss import loss_for
 from pinnx.solvers.solution import TEST_SEED, Solution, build_network
@@ -110,6 +112,11 @@ class PinnTraining(Training):
     def baselines(self) -> dict[str, Errors | None]:
         return baselines(self._test_set())
 
+    def diagnose(self, which: Which = "own", seconds: float = 0.5) -> Diagnostics:
+        batch = self._sample(torch.Generator(self.device).manual_seed(DIAGNOSTICS_SEED))
+        estimator, steps = self.options.derivatives, self.total_steps
+        return diagnose(self.problem, self.network, estimator, batch, which=which, seconds=seconds, total_steps=steps)
+
     @property
     def network_evaluations(self) -> int:  # type: ignore[override]
         """Evaluations of the network so far."""
@@ -146,11 +153,14 @@ class PinnTraining(Training):
         if not (fresh or due):
             return
         self._batch_state = self.generator.get_state()
+        self._batch = self._sample(self.generator)
+
+    def _sample(self, generator: torch.Generator) -> list[Points]:
         options, draw = self.options, {"dtype": self.dtype, "method": self.options.sampling}
-        batch = [self.problem.domain.sample(options.points, self.generator, **draw)]
+        batch = [self.problem.domain.sample(options.points, generator, **draw)]
         domains = (condition.domain for condition in self.problem.conditions)
-        batch.extend(domain.sample(options.condition_points, self.generator, **draw) for domain in domains)
-        self._batch = batch
+        batch.extend(domain.sample(options.condition_points, generator, **draw) for domain in domains)
+        return batch
 
     def _loss_and_gradient(self) -> tuple[Tensor, dict[str, float]]:
         assert self._batch is not None
