@@ -71,8 +71,11 @@ def solve(
     device = device or (case.device if case else "auto")
     if directory is not None:
         return _in_directory(what if case is None else case, spec, chosen, seed, device, Path(directory), quiet)
-    problem = _problem(case.equation if case else what)
-    training = chosen.start(problem, spec, seed=seed, device=torch_device(device))
+    if case is not None:
+        case = dataclasses.replace(case, network=spec, solver=chosen, seed=seed)
+        training = case.start(torch_device(device))
+    else:
+        training = chosen.start(_problem(what), spec, seed=seed, device=torch_device(device))
     recorder, progress = MemoryRecorder(), progress_for(quiet=quiet)
     for note in training.notes:
         progress.say(note)
