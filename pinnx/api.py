@@ -149,7 +149,8 @@ def solve_linear(
         >>> result.ok, type(result.x).__name__
         (True, 'ndarray')
     """
-    from pinnx.solvers.linear import FunctionOperator, as_operator, solve as solve_system
+    from pinnx.solvers.linear import FunctionOperator, as_operator
+    from pinnx.solvers.linear import solve as solve_system
     from pinnx.solvers.linear.grid_matrix import as_grid_operator
     from pinnx.solvers.linear.sparse import SparseOperator
 
@@ -186,7 +187,9 @@ def _direction(value: Direction | Path | str | None) -> Direction | None:
         try:
             return cls()
         except TypeError:
-            raise InputError(f"the direction {value!r} has options that must be given: pass {cls.__name__}(…)") from None
+            raise InputError(
+                f"the direction {value!r} has options that must be given: pass {cls.__name__}(…)"
+            ) from None
     if value is not None and not hasattr(value, "prepare"):
         raise InputError(
             f"direction must be a Direction, the name of a kind or the path of a model file, got {type(value).__name__}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
@@ -102,9 +104,9 @@ class LinearSystemTraining(Training):
         self.system = None if own is None else on_device(own, device)
         self.evaluate_every, self.step_number = options.evaluate_every, 0
         self.result: LinearResult | None = None
-        began = time.process_time()
+        began = time.perf_counter()
         self.trainer = self._trainer()
-        self._data_seconds = time.process_time() - began
+        self._data_seconds, self._step_seconds = time.perf_counter() - began, 0.0
         self.total_steps = self.trainer.total_steps if self.trainer else 1
         self.parameters = self.trainer.parameters if self.trainer else 0
         self.notes = tuple(self._notes())
@@ -126,7 +128,9 @@ class LinearSystemTraining(Training):
     def step(self) -> dict[str, float]:
         if self.trainer is None:
             return self._solving_step()
+        began = time.perf_counter()
         metrics = self.trainer.step()
+        self._step_seconds += time.perf_counter() - began
         self.step_number = self.trainer.step_number
         if self.step_number % self.evaluate_every == 0 or self.step_number == self.total_steps:
             metrics["validation"] = self.trainer.validate()["loss"]
@@ -190,10 +194,11 @@ class LinearSystemTraining(Training):
 
     def state_dict(self) -> dict[str, Any]:
         state = self.trainer.state_dict() if self.trainer else None
-        return {"step": self.step_number, "trainer": state, "data_seconds": self._data_seconds}
+        return {"step": self.step_number, "trainer": state, "seconds": [self._data_seconds, self._step_seconds]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step_number, self._data_seconds = state["step"], state["data_seconds"]
+        self.step_number = state["step"]
+        self._data_seconds, self._step_seconds = state["seconds"]
         if self.trainer is not None:
             self.trainer.load_state_dict(state["trainer"])
 
@@ -216,8 +221,8 @@ class LinearSystemTraining(Training):
                 samples = OperatorRitzSamples(samples, operator, "equation")
         folder = self.options.data
         if folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="pinnx-")
-            folder = Path(self._folder.name)
+            folder = Path(tempfile.mkdtemp(prefix="pinnx-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         elif not folder.is_dir():
             raise InputError("there is no such folder for training data; make it first", file=folder, key="solver.data")
         return dataclasses.replace(training, samples=samples).start(seed=self.seed, folder=folder)
@@ -308,13 +313,12 @@ class LinearSystemTraining(Training):
     def _training_record(self) -> dict[str, Any] | None:
         if self.trainer is None:
             return None
-        record = self.trainer.direction.record
         return {
             "network": self.trainer.options.network.kind,
             "parameters": self.parameters,
             "steps": self.step_number,
             "data_seconds": self._data_seconds,
-            "seconds": self._data_seconds + record.get("cpu_seconds", 0.0),
+            "seconds": self._data_seconds + self._step_seconds,
         }
 
     def _has_reference(self) -> bool:

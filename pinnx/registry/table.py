@@ -120,9 +120,7 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         ),
     },
     "directions": {
-        "identity": Entry(
-            "pinnx.solvers.linear.preconditioners.simple:Identity", "the residual: conjugate gradients"
-        ),
+        "identity": Entry("pinnx.solvers.linear.preconditioners.simple:Identity", "the residual: conjugate gradients"),
         "jacobi": Entry("pinnx.solvers.linear.preconditioners.simple:Jacobi", "the residual over the diagonal"),
         "incomplete-cholesky": Entry(
             "pinnx.solvers.linear.preconditioners.incomplete_cholesky:IncompleteCholesky",
@@ -139,9 +137,7 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
             "pinnx.solvers.linear.preconditioners.sine_transform:SineTransform",
             "the exact inverse of a box with a constant coefficient",
         ),
-        "petsc": Entry(
-            "pinnx.solvers.linear.preconditioners.petsc:PetscPreconditioner", "a preconditioner of PETSc"
-        ),
+        "petsc": Entry("pinnx.solvers.linear.preconditioners.petsc:PetscPreconditioner", "a preconditioner of PETSc"),
         "trained": Entry("pinnx.solvers.linear.directions.trained:Trained", "a trained direction, from its file"),
     },
     "direction-networks": {
@@ -149,7 +145,9 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
             "pinnx.solvers.linear.directions.vcycle:VCycle",
             "learned symmetric V-cycle: sees obstacles and coefficients, any grid",
         ),
-        "dcdm": Entry("pinnx.solvers.linear.directions.dcdm:Dcdm", "the published network of deep conjugate directions"),
+        "dcdm": Entry(
+            "pinnx.solvers.linear.directions.dcdm:Dcdm", "the published network of deep conjugate directions"
+        ),
         "u-net": Entry("pinnx.solvers.linear.directions.unet:UNet", "U-Net with ReLU and without biases"),
         "linear-u-net": Entry("pinnx.solvers.linear.directions.unet:LinearUNet", "U-Net without ReLU: a linear map"),
     },

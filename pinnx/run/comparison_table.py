@@ -40,11 +40,13 @@ def comparison_remarks(content: Mapping[str, Any]) -> list[str]:
     if training:
         remarks.append(
             f"Training: {training['network']}, {training['parameters']:,} parameters, {training['steps']:,} steps, "
-            f"{seconds_text(training['seconds'])} of CPU time, of which {seconds_text(training['data_seconds'])} for data."
+            f"{seconds_text(training['seconds'])}, of which {seconds_text(training['data_seconds'])} for data."
         )
     for grid, group in _by_grid(content.get("break_even", [])).items():
-        parts = [f"{each['method']} {_solves(each['solves'])}" for each in group]
-        remarks.append(f"Solves after which the training is repaid{grid}: {', '.join(parts)}.")
+        repaid = [f"{each['solves']:,} beside {each['method']}" for each in group if each["solves"] is not None]
+        never = [each["method"] for each in group if each["solves"] is None]
+        parts = [*repaid, *([f"never beside {', '.join(never)}"] if never else [])]
+        remarks.append(f"Solves after which the training is repaid{grid}: {'; '.join(parts)}.")
     for each in content["tables"]:
         remarks += [f"{row['method']}{_on(each['grid'])}: {row['note']}" for row in each["rows"] if row["note"]]
     if content["tables"]:
@@ -82,7 +84,9 @@ def _table(each: Mapping[str, Any]) -> TextTable:
     different = f"{each['systems']} systems" if each["systems"] > 1 else "one system"
     what = " × ".join(map(str, each["grid"])) if each["grid"] else f"{each['unknowns']:,} unknowns"
     count = f"{each['columns']} right-hand side{'s' if each['columns'] > 1 else ''}"
-    return TextTable(f"{what}: {different}, {count}", columns, tuple(_row(row, len(tolerances)) for row in each["rows"]))
+    return TextTable(
+        f"{what}: {different}, {count}", columns, tuple(_row(row, len(tolerances)) for row in each["rows"])
+    )
 
 
 def _row(row: Mapping[str, Any], width: int) -> tuple[str, tuple[str, ...]]:
@@ -106,7 +110,3 @@ def _by_grid(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 def _on(grid: list[int] | None) -> str:
     return f" on {' × '.join(map(str, grid))}" if grid else ""
-
-
-def _solves(count: int | None) -> str:
-    return "never" if count is None else f"{count:,}"

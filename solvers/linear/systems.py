@@ -159,14 +159,18 @@ class FileSystem(SystemSource):
         try:
             return System(operator, operator.check_vector(b, "the right-hand side"))
         except ShapeError as error:
-            raise ShapeError(f"{error.message}, to fit the matrix in {self.matrix}", file=self.right_hand_side) from None
+            raise ShapeError(
+                f"{error.message}, to fit the matrix in {self.matrix}", file=self.right_hand_side
+            ) from None
 
     def held_out(
         self, columns: int, generator: torch.Generator, *, equation: Equation | None = None, grid: Grid | None = None
     ) -> System:
         del columns, generator, equation
         if grid not in (None, self.grid):
-            raise InputError(f"a matrix from a file has no other grid than its own: leave comparison.grids out ({grid})")
+            raise InputError(
+                f"a matrix from a file has no other grid than its own: leave comparison.grids out ({grid})"
+            )
         return self.own(None)
 
     @property
@@ -176,5 +180,7 @@ class FileSystem(SystemSource):
 
 def _required(equation: Equation | None) -> Equation:
     if equation is None:
-        raise InputError('the system is that of an equation, and the case has none: add the table [equation] with "name"')
+        raise InputError(
+            'the system is that of an equation, and the case has none: add the table [equation] with "name"'
+        )
     return equation
