@@ -134,6 +134,8 @@ class _Decoder:
         if NoneType in parts and value == "none":
             return None
         parts = tuple(part for part in parts if part is not NoneType)
+        if len(parts) == 1 and registry.family_of(parts[0]):
+            return self.value(parts[0], value, key, base)
         attempts = []
         for part in parts:
             trial = _Decoder(self.document, self.folder)
