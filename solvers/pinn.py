@@ -13,6 +13,7 @@ from torch import Tensor
 from pinnx.errors import DivergedError, UnsupportedError
 from pinnx.expr import Points
 from pinnx.networks.base import NetworkSpec
+from pinnx.networks.compiled import CompiledTail
 from pinnx.options import at_least, check_limits, option, positive
 from pinnx.problem import Problem
 from pinnx.solvers.base import Solver, Training
@@ -48,7 +49,9 @@ class Pinn(Solver):
     optimizer: Optimizer = option(Adam, "how parameters move")
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
     evaluate_every: int = option(500, "steps between measurements of the error on the test points", at_least(1))
-    compile: bool = option(False, "compile the loss with torch.compile (pays for long runs on a GPU)")
+    compile: bool = option(
+        False, "torch.compile the loss, or with smoothing the network (pays for long runs)"
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -80,7 +83,9 @@ class PinnTraining(Training):
         self._batch: list[Points] | None = None
         self._batch_state = self.generator.get_state()
         self._terms: Callable[..., dict[str, Tensor]] = self.loss.terms
-        if options.compile:
+        if options.compile and self.system.estimator.stochastic:
+            self.system.network = CompiledTail(self.network)
+        elif options.compile:
             self._terms = torch.compile(self.loss.terms)
         self._tests: TestSet | None = None
 
@@ -197,8 +202,11 @@ class PinnTraining(Training):
                 f"the optimizer {self.options.optimizer.kind!r} compares losses along a line, and the derivatives "
                 f"{estimator.kind!r} change them at every evaluation; use adam or soap, or exact derivatives"
             )
-        if estimator.stochastic and self.options.compile:
-            raise UnsupportedError("compile = true needs exact derivatives: auto, taylor or autodiff")
+        if self.options.compile and estimator.stochastic and not getattr(estimator, "compilable", False):
+            raise UnsupportedError(
+                f"compile = true cannot serve the derivatives {estimator.kind!r}, which draw directions of Taylor "
+                "series; use smoothing, or exact derivatives"
+            )
 
     def _snapshot(self) -> Callable[[], None]:
         """A function that undoes a step of an optimizer that moves the parameters between evaluations."""

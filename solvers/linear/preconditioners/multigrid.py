@@ -28,7 +28,7 @@ class Multigrid(Sound):
 
     degree: int = option(2, "degree of the Chebyshev smoother before and after each coarse correction", at_least(1))
     fraction: float = option(
-        0.25, "lower end of the smoothed eigenvalues of D⁻¹A, as a part of the upper end 2", between(0.01, 0.9)
+        0.15, "lower end of the smoothed eigenvalues of D⁻¹A, as a part of the upper end 2", between(0.01, 0.9)
     )
     coarsest: int = option(64, "unknowns per system below which the coarsest grid is solved directly", at_least(1))
     precision: str = option("float64", "of the cycle: float64 or float32", one_of("float32", "float64"))
