@@ -128,7 +128,7 @@ class SampledLoss(Loss):
         self._plateau = Plateau(max(50, total_steps // 40)) if hybrid else None
         self.switched_at: int | None = None
         for squared in self._squared.values():  # too few samples are refused now, not at the switch
-            squared.groups(self._after if hybrid else self.phase)
+            squared.groups(self._after if hybrid else self.phase, system.network)
         self.notes = tuple(dict.fromkeys(each.note for each in self._squared.values() if each.note))
 
     def squares(self, expressions: tuple[Expr, ...], points: Points, generator: torch.Generator) -> list[Tensor]:
@@ -138,7 +138,7 @@ class SampledLoss(Loss):
         # one batch per residual system and condition, even where two conditions state the same expression
         stated = [self.system.residuals, *((expr,) for expr in self.system.conditions)]
         for expressions, points in zip(stated, batch, strict=True):
-            samples = sum(self._squared[expressions].groups(self.phase))
+            samples = sum(self._squared[expressions].groups(self.phase, self.system.network))
             self.evaluations += len(points) * self.estimator.evaluations(atoms(*expressions), samples)
 
     def observe(self, step: int, loss: float) -> dict[str, float]:

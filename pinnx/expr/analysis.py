@@ -45,21 +45,30 @@ def atoms(*expressions: Expr) -> tuple[Atom, ...]:
     return tuple(found)
 
 
-def degree(expr: Expr) -> float:
-    """Polynomial degree in the unknowns and their derivatives; infinite where it is no polynomial."""
-    if isinstance(expr, Sum):
-        return max(map(degree, expr.terms))
+def _of_unknown(atom: Atom) -> bool:
+    return atom.unknown
+
+
+def degree(expr: Expr, counted: Callable[[Atom], bool] = _of_unknown) -> float:
+    """Polynomial degree in the unknowns and their derivatives; infinite where it is no polynomial.
+
+    Args:
+        expr: the expression.
+        counted: which atoms are variables, the others being constants; by default all those of unknowns.
+    """
+    inner = [degree(child, counted) for child in expr.children]
     if isinstance(expr, (Product, Dot)):
-        return sum(map(degree, expr.children))
+        return sum(inner)
     if isinstance(expr, Power):
-        inner = degree(expr.base)
         natural = isinstance(expr.exponent, int) and expr.exponent > 0
-        return inner * expr.exponent if natural and inner else 0 if not inner else math.inf
+        return inner[0] * expr.exponent if natural and inner[0] else 0 if not inner[0] else math.inf
     if isinstance(expr, (Function, Custom)):
-        return math.inf if has_unknown(expr) else 0
-    if expr.children:
-        return max(map(degree, expr.children))
-    return 1 if has_unknown(expr) else 0
+        return math.inf if any(inner) else 0
+    if isinstance(expr, Symbol):
+        expr = Value(expr)
+    if isinstance(expr, Atom):
+        return 1 if expr.unknown and counted(expr) else 0
+    return max(inner, default=0)
 
 
 def order(expr: Expr) -> int:
@@ -134,7 +143,7 @@ def _distribute(expr: Dot) -> Expr:
     return add(*pieces)
 
 
-def with_slots(expr: Expr, first: int = 0) -> tuple[Expr, int]:
+def with_slots(expr: Expr, first: int = 0, random: Callable[[Atom], bool] = _of_unknown) -> tuple[Expr, int]:
     """Give the atoms the sample sets that make a stochastic estimate of the expression unbiased.
 
     Terms of a sum share samples, since expectation is linear; the factors of a product get disjoint slots, so that
@@ -144,6 +153,7 @@ def with_slots(expr: Expr, first: int = 0) -> tuple[Expr, int]:
     Args:
         expr: the expression.
         first: the first slot to use.
+        random: which atoms are estimated with noise, and so need slots; by default all those of unknowns.
 
     Returns:
         The expression with slots set on its atoms, and the number of slots used.
@@ -151,13 +161,13 @@ def with_slots(expr: Expr, first: int = 0) -> tuple[Expr, int]:
     if isinstance(expr, Symbol):
         expr = Value(expr)
     if isinstance(expr, Atom):
-        return (replace(expr, slot=first), 1) if expr.unknown else (expr, 0)
-    if isinstance(expr, Power) and isinstance(expr.exponent, int) and expr.exponent > 1 and has_unknown(expr):
-        return with_slots(Product((expr.base,) * expr.exponent), first)
+        return (replace(expr, slot=first), 1) if expr.unknown and random(expr) else (expr, 0)
+    if isinstance(expr, Power) and isinstance(expr.exponent, int) and expr.exponent > 1 and degree(expr, random):
+        return with_slots(Product((expr.base,) * expr.exponent), first, random)
     used, children = 0, list[Expr]()
     for child in expr.children:
         disjoint = isinstance(expr, (Product, Dot))
-        child, count = with_slots(child, first + used if disjoint else first)
+        child, count = with_slots(child, first + used if disjoint else first, random)
         used = used + count if disjoint else max(used, count)
         children.append(child)
     if isinstance(expr, Dot):

@@ -35,12 +35,12 @@ class SampledEstimator(DerivativeEstimator):
         realization: whether independent factors come from one set of samples ("u-statistic", at the cost of the biased
             loss) or from sets of K samples each ("independent", as published).
         smallest_group: fewest samples that give an estimate.
-        good_group: fewest samples whose estimate is about as good, sample for sample, as that of many.
+        compilable: whether it asks for nothing but values of the network, so that the network may be compiled.
     """
 
     stochastic: ClassVar[bool] = True
     smallest_group: ClassVar[int] = 1
-    good_group: ClassVar[int] = 1
+    compilable: ClassVar[bool] = False
 
     samples: int
     correction: Correction
@@ -62,6 +62,14 @@ class SampledEstimator(DerivativeEstimator):
         Returns:
             For each atom (g, n), or (g, n, d) for a gradient; the first axis is 1 for what has no randomness.
         """
+
+    def random(self, atom: Atom) -> bool:
+        """Whether estimates of an atom vary from draw to draw; those that do not need no slots."""
+        return True
+
+    def good_group(self, network: Network) -> int:
+        """Samples that a group of a U-statistic should have; with independent samples single ones are best."""
+        return self.smallest_group
 
     def estimate(
         self, network: Network, points: Points, atoms: Sequence[Atom], generator: torch.Generator
@@ -94,18 +102,23 @@ class SquaredResiduals:
 
     def __init__(self, estimator: SampledEstimator, expressions: Sequence[Expr]):
         self.estimator = estimator
-        slotted = [with_slots(expr) for expr in map(with_explicit_values, expressions)]
+        slotted = [with_slots(with_explicit_values(expr), random=estimator.random) for expr in expressions]
         self.plain = [with_explicit_values(expr) for expr in expressions]
         self.slotted = [expr for expr, _ in slotted]
         self.slots = max([1, *(count for _, count in slotted)])
         self.requests = atoms(*self.plain)
-        self.linear = all(degree(expr) <= 1 for expr in expressions)
+        degrees = [degree(expr, estimator.random) for expr in expressions]
+        self.linear = max(degrees) <= 1
         self.note = None
-        if any(degree(expr) == float("inf") for expr in expressions):
+        if max(degrees) == float("inf"):
             self.note = "the residual is no polynomial: the bias of its square is corrected, that inside it is not"
 
-    def groups(self, correction: Correction) -> list[int]:
-        """The sizes of the groups of samples that a correction draws."""
+    def groups(self, correction: Correction, network: Network) -> list[int]:
+        """The sizes of the groups of samples that a correction draws.
+
+        Raises:
+            UnsupportedError: the estimator's samples are too few for the correction.
+        """
         estimator, total = self.estimator, self.estimator.samples
         if correction == "biased":
             return [total]
@@ -119,9 +132,9 @@ class SquaredResiduals:
                 f"got samples = {total}"
             )
         # Nonlinear terms lose accuracy in small groups unless their factors are drawn independently.
-        count = max(factors, total // estimator.good_group)
+        count = max(factors, total // estimator.good_group(network))
         count = factors if correction == "unbiased-loss" and not self.linear else count
-        if any(isinstance(atom, Gradient) for atom in self.requests):
+        if any(isinstance(atom, Gradient) and estimator.random(atom) for atom in self.requests):
             count = max(factors, min(count, VECTOR_GROUPS))
         return [total // count + (1 if i < total % count else 0) for i in range(count)]
 
@@ -129,7 +142,7 @@ class SquaredResiduals:
         self, network: Network, points: Points, generator: torch.Generator, correction: Correction
     ) -> list[Tensor]:
         """One scalar per residual: an estimate of the mean over the points of r²."""
-        sizes = self.groups(correction)
+        sizes = self.groups(correction, network)
         drawn = self.estimator.draw(network, points, self.requests, generator, sizes)
         slots = self.slots if correction == "unbiased" else 1
         values: dict[Atom, Tensor] = {}

@@ -21,11 +21,13 @@ noise of covariance σ²A.
 the segment x ± σb/|b|, and dt that over t ± σ_t. For trace(A·Hess), with A = SSᵀ (for the Laplacian S = I, or S = Q in
 the row space), the expectation is
 
-    E_ε ∫₋₁¹ (1−|s|) (Sε)ᵀ H(x + sσSε) (Sε) ds,  ε random signs,
+    E_v ∫₋₁¹ (1−|s|) (Sv)ᵀ H(x + sσSv) (Sv) ds,  v of length √r (see `directions`),
 
-which is the operator on f up to (σ²/12) E D⁴f[Sε, Sε, Sε, Sε] + O(σ⁴). With normal ε it would be the Laplacian of the
-smoothing ∫₀¹ f_{σ√s} ds; with signs, whose variance is lower, it is no derivative of one smoothed function, and it
-depends on the basis Q by O(σ²). The gradient with respect to the parameters holds Q constant.
+which is the operator on f up to σ²/12 · E D⁴f[Sv, Sv, Sv, Sv] + O(σ⁴). The directions v of one group of samples are
+orthogonal to each other, so that from r of them on the noise all but vanishes. For v uniform on the sphere it is the
+operator on the average of f over balls of radius √r·σ·s, with weights 2s ds; with normal v it would be the Laplacian
+of the smoothing ∫₀¹ f_{σ√s} ds; with signs it is no derivative of one smoothed function, and depends on the basis Q by
+O(σ²). The gradient with respect to the parameters holds Q constant.
 """
 
 from __future__ import annotations
@@ -40,9 +42,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pinnx.errors import UnsupportedError
-from pinnx.expr import Atom, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
+from pinnx.expr import Atom, Biharmonic, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
 from pinnx.networks.base import Network
+from pinnx.networks.compiled import CompiledTail
 from pinnx.options import at_least, check_limits, option, positive
+from pinnx.solvers.derivatives.directions import described, good_group, random_directions
 from pinnx.solvers.derivatives.row_space import Frame, coordinate_frame, row_space_frame
 from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
 
@@ -53,6 +57,7 @@ class Smoothing(SampledEstimator):
     """Derivatives of the Gaussian-smoothed network, from values of the network alone."""
 
     kind: ClassVar[str] = "smoothing"
+    compilable: ClassVar[bool] = True
     samples: int = option(32, "antithetic pairs K per point and step", at_least(1))
     sigma: float = option(1e-2, "standard deviation of the noise in space", positive)
     sigma_time: float | None = option(None, "standard deviation of the noise in time; default: sigma", positive)
@@ -60,6 +65,9 @@ class Smoothing(SampledEstimator):
         "difference", "finite differences, or Stein's identity (published)"
     )
     space: Literal["rows", "full"] = option("rows", "noise in the first layer's row space, or in all d dimensions")
+    law: Literal["orthogonal", "rademacher"] = option(
+        "orthogonal", "directions of differences: orthogonal within a group of samples, or of independent signs"
+    )
     baseline: Literal["center", "leave-one-out"] = option(
         "leave-one-out", "what Stein's Laplacian subtracts: 2f(x), or also the mean of the other samples"
     )
@@ -81,10 +89,19 @@ class Smoothing(SampledEstimator):
         """Fewest samples that give an estimate."""
         return 2 if self.weights == "stein" and self.baseline == "leave-one-out" else 1
 
-    @property
-    def good_group(self) -> int:  # type: ignore[override]
-        """Fewest samples of a good estimate: with k of them the baseline's own error adds about 1/k to the variance."""
-        return 8 if self.smallest_group > 1 else 1
+    def details(self, network: Network) -> str:
+        stein = self.weights == "stein"
+        weights = f"Stein's weights with the baseline {self.baseline}" if stein else "difference weights"
+        return f": {self.samples} pairs, {weights}, {described('gaussian' if stein else self.law, self.space, network)}"
+
+    def random(self, atom: Atom) -> bool:
+        return self.weights == "stein" or isinstance(atom, SecondOrder)
+
+    def good_group(self, network: Network) -> int:
+        if self.weights == "stein":
+            # with k samples the leave-one-out baseline's own error adds about 1/k to the variance
+            return 8 if self.smallest_group > 1 else 1
+        return good_group(self.law, self.samples, network)
 
     def refusal(self, network: Network, atoms: Sequence[Atom]) -> str | None:
         if network.first_affine() is None:
@@ -92,6 +109,8 @@ class Smoothing(SampledEstimator):
         for atom in atoms:
             if isinstance(atom, SecondOrder) and atom.matrix is not None and not _serves(atom):
                 return f"it smooths with constant diagonal matrices without negative entries only, not {atom}"
+            if isinstance(atom, Biharmonic):
+                return f"it delivers derivatives of first and second order only, not {atom}"
             if isinstance(atom, Partial) and atom.columns != (("t", 0),):
                 return f"it delivers derivatives by whole coordinate groups and dt only, not {atom}"
         groups = {atom.group for atom in atoms if isinstance(atom, (Gradient, Directional, SecondOrder))}
@@ -187,12 +206,10 @@ class _Draw:
         return (tail(self.center + step * direction) - tail(self.center - step * direction)) / (2 * step)
 
     def _second_difference(self, atom: SecondOrder, f: Tensor) -> Tensor:
-        """(g, n, m): means over the groups of (f₊ + f₋ − 2f)/σ² along random signs in the frame."""
-        frame = self._frame(atom)
-        signs = torch.empty(self._shape(frame.rank), dtype=f.dtype, device=f.device)
-        signs.bernoulli_(0.5, generator=self.generator).mul_(2).sub_(1)
-        sigma = self.options.sigma
-        pairs = self._pairs(self.center, sigma * frame.embed(signs))
+        """(g, n, m): means over the groups of (f₊ + f₋ − 2f)/σ² along random directions in the frame."""
+        frame, sigma = self._frame(atom), self.options.sigma
+        v = random_directions(self.options.law, self.sizes, self._shape(1)[1], frame.rank, self.generator, f)
+        pairs = self._pairs(self.center, sigma * frame.embed(v))
         return self._means((pairs[0] + pairs[1] - 2 * f) / sigma**2)
 
     def _exact_gradient(self, output: int) -> Tensor:
@@ -200,7 +217,9 @@ class _Draw:
         recorded = torch.is_grad_enabled()
         with torch.enable_grad():
             hidden = self.center if self.center.requires_grad else self.center.detach().requires_grad_()
-            value = self.network.tail(hidden)[:, output].sum()
+            # compiled code cannot be differentiated twice
+            network = self.network.plain if isinstance(self.network, CompiledTail) else self.network
+            value = network.tail(hidden)[:, output].sum()
             (slope,) = torch.autograd.grad(value, hidden, create_graph=recorded)
         return slope @ self._columns
 

@@ -11,16 +11,19 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 
 from pinnx.errors import UnsupportedError
-from pinnx.expr import Atom, Gradient, Points, SecondOrder
+from pinnx.expr import Atom, Biharmonic, Gradient, Points, SecondOrder
 from pinnx.networks.base import Network
 from pinnx.options import at_least, check_limits, option
+from pinnx.solvers.derivatives.biharmonic import sampled_biharmonic, sampled_refusal
+from pinnx.solvers.derivatives.directions import Law, described, good_group, random_directions
+from pinnx.solvers.derivatives.high_order import directional_jet
 from pinnx.solvers.derivatives.jets import SecondOrderSum
 from pinnx.solvers.derivatives.row_space import coordinate_frame, row_space_frame
 from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
@@ -29,6 +32,12 @@ from pinnx.solvers.derivatives.taylor import Plan, Taylor, push
 
 class StochasticTaylor(SampledEstimator):
     """Base of the estimators that replace a second-order operator's directions by random ones."""
+
+    def random(self, atom: Atom) -> bool:
+        return isinstance(atom, (SecondOrder, Biharmonic))
+
+    def evaluations(self, atoms: Sequence[Atom], samples: int = 0) -> int:
+        return 1 + samples * len({replace(atom, slot=0) for atom in atoms if self.random(atom)})
 
     @abstractmethod
     def directions(self, columns: Tensor, n: int, generator: torch.Generator, sizes: Sequence[int]) -> Tensor:
@@ -46,6 +55,9 @@ class StochasticTaylor(SampledEstimator):
 
     def refusal(self, network: Network, atoms: Sequence[Atom]) -> str | None:
         for atom in atoms:
+            reason = sampled_refusal(self.kind, getattr(self, "law", None)) if isinstance(atom, Biharmonic) else None
+            if reason is not None:
+                return reason
             if isinstance(atom, SecondOrder) and atom.matrix is not None:
                 value = atom.matrix.value
                 if not (atom.matrix.diagonal and isinstance(value, Tensor) and bool((value >= 0).all())):
@@ -71,7 +83,7 @@ class StochasticTaylor(SampledEstimator):
             values = plan.read(push(network, plan.jet(hidden)), hidden)
         if not recorded:
             values = {atom: value.detach() for atom, value in values.items()}
-        return {atom: value if isinstance(atom, SecondOrder) else value[None] for atom, value in values.items()}
+        return {atom: value if self.random(atom) else value[None] for atom, value in values.items()}
 
 
 class _SampledPlan(Plan):
@@ -100,8 +112,13 @@ class _SampledPlan(Plan):
         last, scale = len(self.sums), columns.new_tensor(self.sizes)[:, None]
         self.readers[atom] = lambda jet, hidden: jet.second[first:last, :, output] / scale
 
+    def biharmonic(self, atom: Biharmonic, output: int) -> None:
+        drawn = self.estimator.directions(self.columns(atom.group), len(self.points), self.generator, self.sizes)
+        place = self.travel_beside(lambda hidden: directional_jet(hidden, drawn, atom.order))
+        self.readers[atom] = lambda jet, hidden: sampled_biharmonic(jet.beside[place], output, self.sizes)
+
     def shaped(self, atom: Atom, value: Tensor) -> Tensor:
-        if isinstance(atom, SecondOrder):
+        if self.estimator.random(atom):
             return value.expand(len(self.sizes), len(self.points))
         return super().shaped(atom, value)
 
@@ -109,13 +126,11 @@ class _SampledPlan(Plan):
 @final
 @dataclass(frozen=True)
 class Hutchinson(StochasticTaylor):
-    """Second-order operators as means of vᵀHv over random v (HTE, dense STDE); variance per sample 2‖H‖² at most."""
+    """Second-order operators as means of vᵀHv over random v (HTE, dense STDE)."""
 
     kind: ClassVar[str] = "hutchinson"
     samples: int = option(16, "directions per point and step", at_least(1))
-    law: Literal["rademacher", "gaussian"] = option(
-        "rademacher", "law of the entries of v; random signs have the lower variance"
-    )
+    law: Law = option("orthogonal", "directions orthogonal within a group, of independent signs, or normal")
     space: Literal["rows", "full"] = option("rows", "directions in the first layer's row space, or in all d dimensions")
     noise: Literal["shared", "per-point"] = option("shared", "one draw for the whole batch, or one per point")
     correction: Correction = option("hybrid", "bias of the squared loss: biased, unbiased-loss, unbiased or hybrid")
@@ -127,14 +142,17 @@ class Hutchinson(StochasticTaylor):
     def __post_init__(self) -> None:
         check_limits(self)
 
+    def details(self, network: Network) -> str:
+        return f": {self.samples} {described(self.law, self.space, network)}"
+
+    def good_group(self, network: Network) -> int:
+        return good_group(self.law, self.samples, network)
+
     def directions(self, columns: Tensor, n: int, generator: torch.Generator, sizes: Sequence[int]) -> Tensor:
         reduce = self.space == "rows" and columns.shape[1] > columns.shape[0]
         frame = row_space_frame(columns) if reduce else coordinate_frame(columns)
-        shape = (sum(sizes), 1 if self.noise == "shared" else n, frame.rank)
-        if self.law == "gaussian":
-            return frame.embed(torch.randn(shape, generator=generator, dtype=columns.dtype, device=columns.device))
-        signs = torch.empty(shape, dtype=columns.dtype, device=columns.device)
-        return frame.embed(signs.bernoulli_(0.5, generator=generator).mul_(2).sub_(1))
+        shared = 1 if self.noise == "shared" else n
+        return frame.embed(random_directions(self.law, sizes, shared, frame.rank, generator, columns))
 
 
 @final

@@ -6,7 +6,6 @@ from pinnx.solvers.linear.base import Direction, LinearOperator, PreparedDirecti
 from pinnx.solvers.linear.convert import as_operator, as_scipy
 from pinnx.solvers.linear.equation import GridSystem, equation_system
 from pinnx.solvers.linear.files import load_matrix, load_vector
-from pinnx.solvers.linear.iteration import Iterate
 from pinnx.solvers.linear.krylov import solve
 from pinnx.solvers.linear.preconditioners import (
     AlgebraicMultigrid,
@@ -20,6 +19,7 @@ from pinnx.solvers.linear.preconditioners import (
 from pinnx.solvers.linear.random_problems import random_obstacle_problem, random_right_hand_sides
 from pinnx.solvers.linear.result import ColumnStatus, LinearResult, Reason
 from pinnx.solvers.linear.sparse import FunctionOperator, SparseOperator
+from pinnx.solvers.linear.state import Iterate
 from pinnx.solvers.linear.stencil import GridOperator, grid_operator
 
 __all__ = [

@@ -90,10 +90,7 @@ def merge(operator: GridOperator, axis: int) -> tuple[GridOperator, Transfer]:
 
 def coarsened(operator: GridOperator) -> tuple[GridOperator, tuple[Transfer, ...]]:
     """The next coarser operator, and the transfers to it, one per axis merged: all axes but the weakly linked."""
-    strength = [
-        float(face.sum()) * (n / max(n - 1, 1)) if n > 1 else 0.0
-        for face, n in zip(operator.faces, operator.grid, strict=True)
-    ]
+    strength = [h**-2 if n > 1 else 0.0 for h, n in zip(operator.spacing, operator.grid, strict=True)]
     transfers: list[Transfer] = []
     for axis, n in enumerate(operator.grid):
         if n > 1 and strength[axis] >= _WEAK * max(strength):

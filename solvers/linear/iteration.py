@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -13,9 +10,8 @@ from torch import Tensor
 from pinnx.solvers.linear.base import LinearOperator, PreparedDirection
 from pinnx.solvers.linear.result import Reason
 from pinnx.solvers.linear.shadow import Shadow
+from pinnx.solvers.linear.state import Counts, Iterate, Outcome, Settings, Step, select_prepared
 from pinnx.solvers.linear.vectors import add_scaled, dots, norms
-
-Memory = int | Literal["full"]
 
 #: Iterations between two computations of the true residual.
 _RENEW = 50
@@ -31,70 +27,12 @@ _WORTH = 0.01
 _CANCELED = 1e-12
 #: Longest pause of a direction that is not worth its cost, in iterations.
 _LONGEST_PAUSE = 64
+#: Renewals of a drifting residual without its being halved, after which no more is expected.
+_STALE = 4
+#: |A d| relative to |A| |d| at which the way d of the last iterations counts as a null vector of A.
+_RUNAWAY = 1e-8
 #: |A r| relative to |A| |r| at which r counts as a null vector of A.
 _NULL = 1e-10
-
-
-class Iterate(NamedTuple):
-    """What a callback sees after each iteration.
-
-    Attributes:
-        iteration: from 1.
-        columns: indices of the columns still active, (a,).
-        x: their iterates, (a, n).
-        r: their residuals, (a, n).
-    """
-
-    iteration: int
-    columns: Tensor
-    x: Tensor
-    r: Tensor
-
-
-@final
-@dataclass(frozen=True)
-class Settings:
-    """What `solve` hands to the iteration.
-
-    Attributes:
-        memory: number of earlier directions that a new one is made A-orthogonal to, or "full".
-        max_iterations: limit.
-        sound: the direction is known to be symmetric, positive definite and linear.
-        guarded: whether conjugate gradients run beside a direction that is not sound.
-        callback: called after each iteration.
-    """
-
-    memory: Memory
-    max_iterations: int
-    sound: bool
-    guarded: bool
-    callback: Callable[[Iterate], None] | None
-
-
-@dataclass
-class Counts:
-    """What happened, over all columns; the notes of the result are made of it."""
-
-    direction: int = 0
-    operator: int = 0
-    iterations: int = 0
-    not_finite: int = 0
-    no_descent: int = 0
-    skipped: int = 0
-    shadowed: int = 0
-    restarts: int = 0
-    renewed: int = 0
-
-
-@dataclass
-class Outcome:
-    """The end of a batch of columns: x (k, n), reasons, iterations (k,), history (iterations + 1, k), counts."""
-
-    x: Tensor
-    reasons: list[Reason | None]
-    iterations: Tensor
-    history: Tensor
-    counts: Counts = field(default_factory=Counts)
 
 
 class Iteration:
@@ -132,7 +70,9 @@ class Iteration:
         self.active = ~self.done
         self.all_active = True
         self.checked = torch.full_like(self.norm, math.inf)  # true residual norm when last found above the tolerance
-        self.stored: list[_Step] = []
+        self.best, self.stale = torch.full_like(self.norm, math.inf), torch.zeros_like(self.norm)
+        self.last_x, self.last_r = self.x.clone(), self.r.clone()
+        self.stored: list[Step] = []
         self.shadow: Shadow | None = None
         self.past: list[Tensor] = []
         self.pause = self.wait = 0
@@ -191,7 +131,7 @@ class Iteration:
             keep = 0 if self.settings.memory == "full" else -self.settings.memory
             self.stored = [*self.stored, step][keep:] if step is not None else self.stored
 
-    def _direct(self) -> _Step:
+    def _direct(self) -> Step:
         """A step along the direction, made A-orthogonal to earlier ones."""
         z = self._evaluate()
         for p, image, curvature, _ in self.stored:
@@ -219,7 +159,7 @@ class Iteration:
             z = torch.where(finite[:, None], z, torch.zeros_like(z))
         return z
 
-    def _move(self, p: Tensor, image: Tensor, curvature: Tensor, slope: Tensor) -> _Step:
+    def _move(self, p: Tensor, image: Tensor, curvature: Tensor, slope: Tensor) -> Step:
         """An exact line search from the present iterate: the energy falls by slope²/curvature."""
         alpha = slope / curvature
         if not self.all_active or not bool(((curvature > 0) & alpha.isfinite()).all()):
@@ -229,9 +169,9 @@ class Iteration:
             p, image = (torch.where(usable[:, None], part, torch.zeros_like(part)) for part in (p, image))
         add_scaled(self.x, alpha, p)
         add_scaled(self.r, -alpha, image)
-        return _Step(p, image, curvature, alpha)
+        return Step(p, image, curvature, alpha)
 
-    def _follow(self, shadow: Shadow, step: _Step | None) -> _Step:
+    def _follow(self, shadow: Shadow, step: Step | None) -> Step:
         """Advance the shadow, minimise over the step just made and the way to the shadow's iterate, and join the two
         into one step."""
         shadow.step(self.operator, self.done)
@@ -254,7 +194,7 @@ class Iteration:
         image = step.alpha[:, None] * step.image + offered.alpha[:, None] * offered.image
         gain = step.gain + offered.gain  # the two are A-orthogonal
         moved = gain > 0
-        return _Step(p, image, torch.where(moved, gain, torch.ones_like(gain)), moved.to(gain))
+        return Step(p, image, torch.where(moved, gain, torch.ones_like(gain)), moved.to(gain))
 
     # -- what is done about it
 
@@ -302,14 +242,26 @@ class Iteration:
         true = self.operator.residual(self.b, self.x)
         self.counts.operator += len(true)
         size = norms(true)
-        drifted = norms(true - self.r) > _DRIFT * size
-        if bool((drifted & self.active).any()):
-            self.counts.renewed += int((drifted & self.active).sum())
+        drifted = self.active & (norms(true - self.r) > _DRIFT * size)
+        if bool(drifted.any()):
+            self.counts.renewed += int(drifted.sum())
             self.r = torch.where(drifted[:, None], true, self.r)
             self.norm = norms(self.r)
             if self.shadow is not None:
-                self._start_shadow()
+                self.shadow.renew(self.operator, self.b, drifted)
         self._check_null(self.active)
+        self._check_stale(drifted, size)
+        self.last_x, self.last_r = self.x.clone(), self.r.clone()
+
+    def _check_stale(self, drifted: Tensor, size: Tensor) -> None:
+        """Columns that rounding keeps from their tolerance, and those whose iterate runs away along a null vector."""
+        halved = size <= 0.5 * self.best
+        self.best = torch.where(halved, size, self.best)
+        self.stale = torch.where(halved | ~drifted, torch.zeros_like(self.stale), self.stale + 1)
+        self._finish(self.stale >= _STALE, Reason.STAGNATED)
+        way, image = norms(self.x - self.last_x), norms(self.r - self.last_r)
+        runaway = (way > 0) & (image <= _RUNAWAY * self.stretch * way) & (size > 0.9 * norms(self.last_r))
+        self._finish(runaway, Reason.SINGULAR_INCONSISTENT)
 
     def _check_convergence(self) -> None:
         """Columns whose recursive residual is small enough have converged if their true residual is, too."""
@@ -390,42 +342,24 @@ class Iteration:
                 self.fallback = select_prepared(self.fallback, index, len(self.done))
         if self.shadow is not None:
             self.shadow.select(index, self.fallback)
-        for name in ("b", "x", "r", "tolerance", "columns", "stretch", "norm", "scale", "checked", "done", "active"):
+        for name in (
+            "b",
+            "x",
+            "r",
+            "tolerance",
+            "columns",
+            "stretch",
+            "norm",
+            "scale",
+            "checked",
+            "best",
+            "stale",
+            "last_x",
+            "last_r",
+            "done",
+            "active",
+        ):
             setattr(self, name, getattr(self, name)[index])
         self.all_active = True
-        self.stored = [_Step(*(part[index] for part in step)) for step in self.stored]
+        self.stored = [Step(*(part[index] for part in step)) for step in self.stored]
         self.past = [norm[index] for norm in self.past]
-
-
-class _Step(NamedTuple):
-    """A step made: p and A p, (k, n); p·Ap and the factor of p, (k,)."""
-
-    p: Tensor
-    image: Tensor
-    curvature: Tensor
-    alpha: Tensor
-
-    @property
-    def gain(self) -> Tensor:
-        """Twice the decrease of the energy, (k,): the decrease of the squared A-norm of the error."""
-        return self.alpha * self.alpha * self.curvature
-
-
-def select_prepared(prepared: PreparedDirection, index: Tensor, columns: int) -> PreparedDirection:
-    """The part of a prepared direction for some of its systems.
-
-    Args:
-        prepared: the direction for all systems; where it has no method `select`, all are evaluated still.
-        index: the systems wanted.
-        columns: number of all systems.
-    """
-    select = getattr(prepared, "select", None)
-    if select is not None:
-        return select(index)
-
-    def padded(r: Tensor) -> Tensor:
-        full = r.new_zeros(columns, r.shape[1])
-        full[index] = r
-        return prepared(full)[index]
-
-    return padded

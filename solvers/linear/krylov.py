@@ -12,10 +12,11 @@ from torch import Tensor
 from pinnx.errors import InputError
 from pinnx.solvers.linear.base import Direction, LinearOperator, PreparedDirection, as_columns, spot_check
 from pinnx.solvers.linear.convert import as_operator
-from pinnx.solvers.linear.iteration import Iterate, Iteration, Memory, Outcome, Settings, select_prepared
+from pinnx.solvers.linear.iteration import Iteration
 from pinnx.solvers.linear.nullspace import project
 from pinnx.solvers.linear.reporting import notes, statuses
 from pinnx.solvers.linear.result import LinearResult, Reason
+from pinnx.solvers.linear.state import Iterate, Memory, Outcome, Settings, select_prepared
 
 #: Elements of one vector of a batch: larger batches are solved in parts, which stay in a core's cache.
 _CACHED = 1 << 17
@@ -150,7 +151,9 @@ def _refusal(A: LinearOperator) -> str:
     """Why the method cannot be used, or nothing."""
     if not A.symmetric:
         return "the operator is tagged symmetric=False"
-    if not A.verified:
+    if not A.verified and bool(
+        A.apply(torch.ones(A.systems, A.shape[0], dtype=A.dtype, device=A.device)).isfinite().all()
+    ):
         try:
             spot_check(A, torch.Generator().manual_seed(50923), probes=2, tags=("symmetric",))
         except InputError as error:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pinnx.solvers.linear.iteration import Counts
 from pinnx.solvers.linear.result import ColumnStatus, Reason
+from pinnx.solvers.linear.state import Counts
 
 
 def statuses(

@@ -49,6 +49,10 @@ class Shadow:
         self.p = torch.addcmul(z, beta[:, None], self.p)
         self.rz = rz
 
+    def renew(self, operator: LinearOperator, b: Tensor, which: Tensor) -> None:
+        """Compute the residual of some columns anew; the search direction stays."""
+        self.r = torch.where(which[:, None], operator.residual(b, self.x), self.r)
+
     def select(self, index: Tensor, fallback: PreparedDirection | None) -> None:
         """Keep some of the columns."""
         self.x, self.r, self.p = self.x[index], self.r[index], self.p[index]

@@ -49,8 +49,13 @@ RESIDUALS: dict[str, Expr] = {
 LARGE = Smoothing(sigma=0.5, sigma_time=0.3, samples=12, noise="per-point")
 ESTIMATORS: dict[str, SampledEstimator] = {
     "stein": replace(LARGE, weights="stein"),
-    "differences": LARGE,
-    "hutchinson": Hutchinson(samples=12, noise="per-point"),
+    "differences": replace(LARGE, law="rademacher"),
+    "hutchinson": Hutchinson(samples=12, law="rademacher", noise="per-point"),
+}
+#: In a row space of two dimensions: one direction a group, since two would leave no noise.
+ORTHOGONAL: dict[str, SampledEstimator] = {
+    "differences": replace(LARGE, samples=2),
+    "hutchinson": Hutchinson(samples=2, noise="per-point"),
 }
 
 
@@ -102,9 +107,10 @@ def losses(
     batches: int = 40,
     repetitions: int = 100,
     with_gradient: bool = True,
+    where: tuple[Network, Points] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Independent means of the loss (k,) and of its gradient (k, P); every point stands `repetitions` times."""
-    network, points = setting()
+    network, points = where or setting()
     many = Points(points.tensor.repeat(repetitions, 1), points.coordinates)
     squares, generator = SquaredResiduals(estimator, [expr]), torch.Generator().manual_seed(SEED)
     values, gradients = [], []
@@ -116,11 +122,13 @@ def losses(
     return torch.stack(values), torch.stack(gradients) if gradients else torch.zeros(0)
 
 
-def assert_loss(estimator: SampledEstimator, expr: Expr, correction: Correction) -> None:
+def assert_loss(
+    estimator: SampledEstimator, expr: Expr, correction: Correction, where: tuple[Network, Points] | None = None
+) -> None:
     """Loss and gradient are on average those of the true residual."""
-    network, points = setting()
+    network, points = where or setting()
     truth = true_residual(estimator, expr, network, points).square().mean()
-    values, gradients = losses(estimator, expr, correction)
+    values, gradients = losses(estimator, expr, correction, where=where)
     assert float(standard_errors(values, truth)) < 4
     expected = gradient(truth, network)
     assert float(standard_errors(gradients, expected).max()) < bonferroni_bound(len(expected), len(gradients))
@@ -147,6 +155,21 @@ def test_unbiased_squares_suffice_where_the_factors_of_products_are_exact(
     samples = 12 if realization == "u-statistic" else 2
     chosen = replace(ESTIMATORS[estimator], realization=realization, samples=samples)  # type: ignore[type-var]
     assert_loss(chosen, RESIDUALS[name], "unbiased-loss")
+
+
+@pytest.mark.parametrize("name", RESIDUALS)
+@pytest.mark.parametrize("estimator", ORTHOGONAL)
+def test_orthogonal_directions_give_unbiased_losses_too(name: str, estimator: str) -> None:
+    assert_loss(ORTHOGONAL[estimator], RESIDUALS[name], "unbiased")
+
+
+@pytest.mark.parametrize("estimator", ORTHOGONAL)
+def test_groups_of_orthogonal_directions_are_large(estimator: str) -> None:
+    """Two groups, since only the Laplacian is random and no product has two; and noise where they are not full."""
+    network, _ = setting()
+    squares = SquaredResiduals(replace(ORTHOGONAL[estimator], samples=12), [RESIDUALS["allen-cahn"]])  # type: ignore[type-var]
+    assert squares.slots == 1
+    assert squares.groups("unbiased", network) == [6, 6]
 
 
 PRODUCTS: dict[str, Expr] = {"u Δu": U * laplacian(U), "|∇u|²": norm2(grad(U)), "u Σ∂u": U * total(grad(U))}
@@ -192,11 +215,16 @@ def test_the_bias_on_a_quadratic_is_the_formula() -> None:
     h, point = quadratic()
     many = Points(point.tensor.expand(40_000, -1), point.coordinates)
     expr = laplacian(U) - float(h.trace()) + 0.5
-    squares = SquaredResiduals(Hutchinson(samples=8, noise="per-point"), [expr])
+    squares = SquaredResiduals(Hutchinson(samples=8, law="rademacher", noise="per-point"), [expr])
     generator = torch.Generator().manual_seed(SEED)
     for correction, bias in {"biased": 2 * squared(off_diagonal(h)) / 8, "unbiased-loss": 0.0}.items():
-        (loss,) = squares(Quadratic(h), many, generator, correction)  # type: ignore[arg-type]
+        network = Quadratic(h)
+        (loss,) = squares(network, many, generator, correction)  # type: ignore[arg-type]
         assert float(loss.detach()) - 0.25 == pytest.approx(bias, abs=0.03 * 2 * squared(off_diagonal(h)) / 8)
+        # and of its gradient: that of (tr H − c)² plus that of the variance
+        expected = torch.eye(len(h)) + (4 * off_diagonal(h) / 8 if correction == "biased" else 0.0)
+        (slope,) = torch.autograd.grad(loss, list(network.parameters()))
+        assert float((slope - expected).norm()) < 0.1 * float(4 * off_diagonal(h).norm() / 8)
 
 
 @pytest.mark.parametrize("correction", ["biased", "unbiased"])
@@ -204,7 +232,11 @@ def test_sdgd_and_noise_that_the_points_share(correction: Correction) -> None:
     """One draw for the whole batch: repetitions are calls."""
     network, points = setting()
     expr = RESIDUALS["burgers"]
-    for estimator in (Sdgd(samples=2), Hutchinson(samples=4), Smoothing(sigma=0.3, weights="stein", samples=8)):
+    for estimator in (
+        Sdgd(samples=2),
+        Hutchinson(samples=4, law="rademacher"),
+        Smoothing(sigma=0.3, weights="stein", samples=8),
+    ):
         estimator = (
             replace(estimator, samples=8) if correction == "unbiased" and estimator.kind != "sdgd" else estimator
         )

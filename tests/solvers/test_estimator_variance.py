@@ -58,12 +58,34 @@ def stein_leave_one_out(h: Tensor) -> float:
     return float(h.trace()) ** 2 + (len(h) + 12) * squared(h)
 
 
+def orthogonal(h: Tensor, k: int) -> float:
+    """The mean of k of r orthogonal directions, r = d: the formula of `directions`."""
+    r = len(h)
+    return 2 * (r - k) / ((r - 1) * (r + 2) * k) * (r * squared(h) - float(h.trace()) ** 2)
+
+
 PREDICTIONS = {
     "stein": (Smoothing(samples=1, weights="stein", baseline="center", noise="per-point"), stein),
     "stein, leave-one-out": (Smoothing(samples=64, weights="stein", noise="per-point"), stein_leave_one_out),
-    "differences": (Smoothing(samples=1, noise="per-point"), lambda h: 2 * squared(off_diagonal(h))),
+    "differences, signs": (
+        Smoothing(samples=1, law="rademacher", noise="per-point"),
+        lambda h: 2 * squared(off_diagonal(h)),
+    ),
+    "differences, one direction": (Smoothing(samples=1, noise="per-point"), lambda h: orthogonal(h, 1)),
+    "differences, half of the directions": (Smoothing(samples=3, noise="per-point"), lambda h: 3 * orthogonal(h, 3)),
     "hutchinson, gaussian": (Hutchinson(samples=1, law="gaussian", noise="per-point"), lambda h: 2 * squared(h)),
-    "hutchinson": (Hutchinson(samples=1, noise="per-point"), lambda h: 2 * squared(off_diagonal(h))),
+    "hutchinson, signs": (
+        Hutchinson(samples=1, law="rademacher", noise="per-point"),
+        lambda h: 2 * squared(off_diagonal(h)),
+    ),
+    "hutchinson, five directions of six": (
+        Hutchinson(samples=5, noise="per-point"),
+        lambda h: 5 * orthogonal(h, 5),
+    ),
+    "hutchinson, a full group and two more": (
+        Hutchinson(samples=8, noise="per-point"),
+        lambda h: 8 * (2 / 8) ** 2 * orthogonal(h, 2),
+    ),
     "sdgd": (Sdgd(samples=1), lambda h: len(h) * squared(h.diagonal()) - float(h.trace()) ** 2),
 }
 
@@ -87,9 +109,9 @@ ESTIMATORS = [
     Smoothing(sigma=0.3, weights="stein", baseline="center"),
     Smoothing(sigma=0.3, weights="stein", noise="per-point"),
     Smoothing(sigma=0.3, weights="stein", space="full"),
-    Smoothing(sigma=0.3),
-    Smoothing(sigma=0.3, space="full", noise="per-point"),
-    Hutchinson(),
+    Smoothing(sigma=0.3, law="rademacher"),
+    Smoothing(sigma=0.3, law="rademacher", space="full", noise="per-point"),
+    Hutchinson(law="rademacher"),
     Hutchinson(law="gaussian", space="full"),
 ]
 
@@ -113,6 +135,31 @@ def test_the_variance_falls_like_one_over_the_samples(estimator: SampledEstimato
     for atom, values in random.items():
         slope = np.polyfit(np.log(counts), np.log(values), 1)[0]
         assert slope == pytest.approx(-1, abs=0.1), str(atom)
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_orthogonal_signs_do_not_see_the_diagonal(k: int) -> None:
+    """In as many dimensions as a Hadamard matrix has rows."""
+    h, point = quadratic(8)
+    generator = torch.Generator().manual_seed(SEED)
+    drawn = Hutchinson().draw(Quadratic(h), point, [LAPLACIAN], generator, [k] * 20_000)[LAPLACIAN].detach()
+    assert float(drawn.var()) == pytest.approx(2 * (8 - k) / (7 * k) * squared(off_diagonal(h)), rel=0.1)
+    assert float((drawn - h.trace()).mean().abs()) < 4 * float(drawn.std()) / 20_000**0.5
+
+
+@pytest.mark.parametrize("d", [6, 8])
+@pytest.mark.parametrize("estimator", [Smoothing(), Hutchinson()], ids=lambda e: e.kind)
+def test_orthogonal_directions_leave_no_variance_once_they_are_as_many_as_the_rank(
+    estimator: SampledEstimator, d: int
+) -> None:
+    """Of a quadratic; and every group is independent of the others, whatever the sizes."""
+    h, point = quadratic(d)
+    generator = torch.Generator().manual_seed(SEED)
+    drawn = estimator.draw(Quadratic(h), point, [LAPLACIAN], generator, [d, 2 * d, 3, 3 * d, 3])[LAPLACIAN].detach()[
+        :, 0
+    ]
+    torch.testing.assert_close(drawn[[0, 1, 3]], h.trace().expand(3), rtol=1e-8, atol=0)
+    assert abs(float(drawn[2] - drawn[4])) > 1e-3
 
 
 def test_sdgd_without_replacement_has_no_variance_once_all_coordinates_are_drawn() -> None:

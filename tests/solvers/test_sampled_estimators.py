@@ -42,6 +42,7 @@ from pinnx.solvers.derivatives.stochastic import StochasticTaylor
 from pinnx.testing import EstimatorConformance
 
 NO_RANDOMNESS = torch.Generator()
+SEED = 6_402_211
 
 
 def tensor(array) -> Tensor:
@@ -84,7 +85,9 @@ def stein_truth(options: Smoothing, network: Network, points: Points, atom: Atom
     """
     d = points.x.shape[1]
     time = options.sigma if options.sigma_time is None else options.sigma_time
-    scales = torch.cat([torch.full((d,), options.sigma), torch.tensor([time if timed else 0.0])]).double()
+    scales = torch.zeros(points.tensor.shape[1], dtype=torch.float64)
+    scales[:d] = options.sigma
+    scales[d:] = time if timed else 0.0
     if isinstance(atom, SecondOrder) and atom.matrix is not None:
         scales[:d] *= atom.matrix.at(points).sqrt()
     return exact(Smoothed(network, scales), points, atom)
@@ -119,16 +122,27 @@ def difference_truth(options: Smoothing, network: Network, points: Points, atom:
         return sum((weight / 2 * exact(network, there, atom) for weight, there in shifts), torch.zeros(len(points)))
     if isinstance(atom, Directional):
         vector = Evaluator(points)(atom.vector)
-        unit = vector / vector.norm(dim=-1, keepdim=True)
+        unit = vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-30)
         shifts = [(weight, moved(points, "x", s * sigma * unit)) for s, weight in segments()]
         slopes = [(weight / 2, exact(network, there, Gradient(atom.of, group="x"))) for weight, there in shifts]
         return sum((weight * (slope * vector).sum(1) for weight, slope in slopes), torch.zeros(len(points)))
     assert isinstance(atom, SecondOrder)
-    return sign_average(options, network, points, atom)
+    return direction_average(options, network, points, atom)
 
 
-def sign_average(options: Smoothing, network: Network, points: Points, atom: SecondOrder) -> Tensor:
-    """The mean over all sign vectors ε of ∫ (1 − |s|) vᵀ H(x + sσv) v ds over (−1, 1), v = A^{1/2} Qᵀ ε."""
+def sphere(rank: int) -> list[tuple[float, tuple[float, ...]]]:
+    """Weights and nodes of means over one half of the sphere of radius √r, for functions that are even."""
+    assert rank == 3
+    heights = [(z, weight) for z, weight in segments(10) if z > 0]
+    angles = [2 * np.pi * k / 16 for k in range(16)]
+    return [
+        (weight / 16, (*(3**0.5 * (1 - z * z) ** 0.5 * part for part in (np.cos(a), np.sin(a))), 3**0.5 * z))
+        for (z, weight), a in product(heights, angles)
+    ]
+
+
+def direction_average(options: Smoothing, network: Network, points: Points, atom: SecondOrder) -> Tensor:
+    """The mean over the directions ε of ∫ (1 − |s|) vᵀ H(x + sσv) v ds over (−1, 1), v = A^{1/2} Qᵀ ε."""
     affine = network.first_affine()
     assert affine is not None
     d = points.x.shape[1]
@@ -142,13 +156,13 @@ def sign_average(options: Smoothing, network: Network, points: Points, atom: Sec
         shifts += [s, -s]
         weights += [weight * (1 - s)] * 2
     total = torch.zeros(len(points), dtype=torch.float64)
-    signs = list(product([-1.0, 1.0], repeat=len(basis)))
-    for sign in signs:
-        v = tensor(sign) @ basis
+    signs = [(0.5 ** len(basis), sign) for sign in product([-1.0, 1.0], repeat=len(basis))]
+    for share, direction in signs if options.law == "rademacher" or len(basis) == 2 else sphere(len(basis)):
+        v = tensor(direction) @ basis
         along = SecondOrder(atom.of, group="x", matrix=Matrix(torch.outer(v, v)))
         rows = torch.cat([moved(points, "x", s * options.sigma * v).tensor for s in shifts])
         curvatures = exact(network, Points(rows, points.coordinates), along).reshape(len(shifts), -1)
-        total = total + tensor(weights) @ curvatures / len(signs)
+        total = total + share * tensor(weights) @ curvatures
     return total
 
 
@@ -164,7 +178,7 @@ class TestStochasticTaylor(EstimatorConformance):
     spaces: ClassVar[tuple[Literal["rows", "full"], ...]] = ("rows", "full")
 
     def estimators(self):
-        options = product(("rademacher", "gaussian"), self.spaces, ("shared", "per-point"))
+        options = product(("orthogonal", "rademacher", "gaussian"), self.spaces, ("shared", "per-point"))
         return [Sdgd(samples=1), *(Hutchinson(samples=1, law=a, space=b, noise=c) for a, b, c in options)]
 
 
@@ -188,6 +202,7 @@ class TestSmoothing(EstimatorConformance):
         stein = replace(large, weights="stein", samples=2)
         return [
             *(replace(large, space=a, noise=b) for a, b in product(self.spaces, noises)),
+            *(replace(large, law="rademacher", space=a) for a in self.spaces),
             *(replace(stein, space=a, noise=b, baseline=c) for a, b, c in product(self.spaces, noises, baselines)),
         ]
 
@@ -286,7 +301,7 @@ def test_a_vector_cut_to_the_row_space_is_found(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("estimator", "factor"),
-    [(Hutchinson(samples=4), (4 / 5) ** 0.5), (Sdgd(samples=4), (4 / 5) ** 0.5)],
+    [(Hutchinson(samples=4, law="rademacher"), (4 / 5) ** 0.5), (Sdgd(samples=4), (4 / 5) ** 0.5)],
     ids=["hutchinson", "sdgd"],
 )
 def test_a_scale_by_the_number_of_samples_is_found(
@@ -303,8 +318,25 @@ def test_normal_directions_are_not_signs(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(
         Tensor, "bernoulli_", lambda self, p, generator: self.normal_(generator=generator).add_(1).div_(2)
     )
-    worst = Stronger().deviations(Smoothing(sigma=0.8, samples=1), 3)
+    worst = Stronger().deviations(Smoothing(sigma=0.8, samples=1, law="rademacher"), 3)
     assert worst[LAPLACIAN] > 20  # type: ignore[index]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_frames_of_rows_that_depend_on_each_other(rank: int) -> None:
+    """Neurons that see the same combination of coordinates: slopes along S give those along any vector still."""
+    generator = torch.Generator().manual_seed(SEED)
+    mix, rows, g, b = (
+        torch.randn(*shape, dtype=torch.float64, generator=generator)
+        for shape in ((3, rank), (rank, 7), (4, 3), (4, 7))
+    )
+    columns = (mix @ rows).requires_grad_()
+    frame = row_space_frame(columns)
+    slopes = g @ frame.factor
+    torch.testing.assert_close(frame.along(slopes, b), ((g @ columns) * b).sum(1), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(frame.lift(slopes), g @ columns, rtol=1e-6, atol=1e-6)
+    (slope,) = torch.autograd.grad(frame.lift(slopes).square().sum(), columns)
+    assert bool(slope.isfinite().all())
 
 
 # --- differences tend to the exact derivatives ------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import pytest
 import torch
@@ -129,7 +130,7 @@ def test_hybrid_switches_at_the_plateau() -> None:
 
 def test_before_the_switch_the_loss_is_the_biased_one_and_after_it_the_unbiased_one() -> None:
     runs = {
-        correction: run(start(Decay(), Hutchinson(samples=4, correction=correction, switch_at=3)), 6)
+        correction: run(start(Decay(), Hutchinson(samples=4, law="rademacher", correction=correction, switch_at=3)), 6)
         for correction in ("hybrid", "biased", "unbiased")
     }
     losses = {correction: [each["loss"] for each in metrics] for correction, metrics in runs.items()}
@@ -212,10 +213,12 @@ def test_two_conditions_may_state_the_same_expression() -> None:
 def test_too_few_samples_are_refused_at_the_start(correction) -> None:
     """Also where they would be missed at the switch only; |∇u|² squared has four factors."""
     with pytest.raises(UnsupportedError, match="needs at least 4 samples here, got samples = 3"):
-        start(Walls(), Smoothing(samples=3, correction=correction))
+        start(Walls(), Smoothing(samples=3, weights="stein", baseline="center", correction=correction))
+    with pytest.raises(UnsupportedError, match="needs at least 2 samples here, got samples = 1"):
+        start(Walls(), Smoothing(samples=1, correction=correction))  # whose gradients are exact
     with pytest.raises(UnsupportedError, match="needs at least 8 samples here, got samples = 7"):
         start(Walls(), Smoothing(samples=7, weights="stein", correction=correction))
-    start(Walls(), Smoothing(samples=4, correction=correction))
+    start(Walls(), Smoothing(samples=2, correction=correction))
     start(Walls(), Smoothing(samples=1, correction="biased"))
     start(Walls(), Smoothing(samples=1, correction=correction, realization="independent"))
     with pytest.raises(ValueError, match="leave-one-out needs samples of at least 2"):
@@ -223,9 +226,22 @@ def test_too_few_samples_are_refused_at_the_start(correction) -> None:
 
 
 def test_a_residual_that_is_no_polynomial_is_noted() -> None:
-    notes = start(SineGordon(), Smoothing(samples=8)).notes
+    notes = start(SineGordon(), Smoothing(samples=32, weights="stein")).notes
     assert any("the bias of its square is corrected, that inside it is not" in note for note in notes)
-    assert not any("no polynomial" in note for note in start(Walls(), Smoothing(samples=8)).notes)
+    for estimator in (Smoothing(samples=8), Hutchinson(samples=8)):  # whose values are exact
+        assert not any("no polynomial" in note for note in start(SineGordon(), estimator).notes)
+
+
+def test_the_run_says_which_directions_it_takes() -> None:
+    notes = {
+        "16 pairs, difference weights, orthogonal directions in all dimensions": Smoothing(samples=16),
+        "Stein's weights with the baseline leave-one-out, normal directions": Smoothing(samples=16, weights="stein"),
+        "derivatives: hutchinson, as asked: 9 random sign directions": Hutchinson(samples=9, law="rademacher"),
+    }
+    for words, estimator in notes.items():
+        assert words in start(Decay(), estimator).notes[0]
+    wide = Mlp(width=1, depth=2).build(9, 1, generator=torch.Generator(), dtype=torch.float32)
+    assert "in the first layer's row space of 1 dimensions" in Smoothing().details(wide)
 
 
 def test_every_correction_trains_towards_the_solution() -> None:
@@ -254,3 +270,15 @@ def test_conditions_see_the_network_itself() -> None:
             loss = SampledLoss(system, 100)
             (square,) = loss.squares((system.conditions[0],), points, generator)
             assert float(square.detach()) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["difference", "stein"])
+def test_a_compiled_network_gives_the_same_steps(weights: Literal["difference", "stein"]) -> None:
+    """With whole gradients too, which are not compiled, and solutions that can be saved."""
+    estimator = Smoothing(samples=8, weights=weights)
+    plain, compiled = (start(Walls(), estimator, compile=each) for each in (False, True))
+    for one, other in zip(run(plain, 3), run(compiled, 3), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-9)
+    assert plain.network_evaluations == compiled.network_evaluations
+    copy.deepcopy(compiled.solution())

@@ -78,7 +78,7 @@ def test_evaluations_are_counted_and_the_u_statistic_costs_no_more(name: str, es
         network.rows = 0
         squares(network, points, generator, correction)
         counts[correction] = network.rows
-        stated = estimator.evaluations(squares.requests, sum(squares.groups(correction)))
+        stated = estimator.evaluations(squares.requests, sum(squares.groups(correction, network)))
         assert network.rows == stated * len(points), correction
     assert counts["unbiased-loss"] == counts["unbiased"] == counts["biased"]
     if name != "value":
@@ -120,31 +120,41 @@ def test_near_the_solution_the_u_statistic_halves_the_variance() -> None:
     expr, k = laplacian(U) - float(h.trace()), 8
     many = Points(point.tensor.expand(50_000, -1), point.coordinates)
     v, generator = 2 * squared(off_diagonal(h)), torch.Generator().manual_seed(SEED)
-    drawn = Hutchinson(noise="per-point").draw(Quadratic(h), many, [LAPLACIAN], generator, [1] * k)[LAPLACIAN].detach()
+    drawn = (
+        Hutchinson(law="rademacher", noise="per-point")
+        .draw(Quadratic(h), many, [LAPLACIAN], generator, [1] * k)[LAPLACIAN]
+        .detach()
+    )
     residuals = drawn - h.trace()
     u_statistic = independent_products(residuals, 1)
     halves = independent_products(torch.stack([residuals[: k // 2].mean(0), residuals[k // 2 :].mean(0)]), 1)
-    assert SquaredResiduals(Hutchinson(samples=k), [expr]).groups("unbiased") == [1] * k
+    few = Hutchinson(samples=k, law="rademacher")
+    assert SquaredResiduals(few, [expr]).groups("unbiased", Quadratic(h)) == [1] * k
     assert float(u_statistic.var()) == pytest.approx(v**2 * 2 / (k * (k - 1)), rel=0.1)
     assert float(halves.var()) == pytest.approx(v**2 * 4 / k**2, rel=0.1)
 
 
 def test_a_function_that_is_no_polynomial_is_noted() -> None:
     """Only the square of the residual is corrected, and the note says so."""
-    squares = SquaredResiduals(Hutchinson(), [laplacian(U) + sin(U)])
+    squares = SquaredResiduals(Smoothing(weights="stein"), [laplacian(U) + sin(U)])
     assert squares.note is not None
     assert "the bias of its square is corrected, that inside it is not" in squares.note
     assert SquaredResiduals(Hutchinson(), [RESIDUALS["allen-cahn"]]).note is None
+    # values are exact here, and the sine of them
+    assert SquaredResiduals(Hutchinson(), [laplacian(U) + sin(U)]).note is None
+    assert SquaredResiduals(Hutchinson(), [sin(laplacian(U))]).note is not None
 
 
 def test_groups_use_every_sample() -> None:
+    network, _ = setting()
     for samples in range(12, 30):
         for name, expr in RESIDUALS.items():
             for correction in ("biased", "unbiased-loss", "unbiased"):
                 for estimator in (Hutchinson(samples=samples), Smoothing(samples=samples, weights="stein")):
-                    sizes = SquaredResiduals(estimator, [expr]).groups(correction)
+                    sizes = SquaredResiduals(estimator, [expr]).groups(correction, network)
                     assert sum(sizes) == samples, name
                     assert min(sizes) >= estimator.smallest_group
                     assert max(sizes) - min(sizes) <= 1
-    assert SquaredResiduals(Hutchinson(samples=16), [laplacian(U)]).groups("unbiased") == [1] * 16
-    assert SquaredResiduals(Smoothing(samples=32, weights="stein"), [laplacian(U)]).groups("unbiased") == [8] * 4
+    signs, stein = Hutchinson(samples=16, law="rademacher"), Smoothing(samples=32, weights="stein")
+    assert SquaredResiduals(signs, [laplacian(U)]).groups("unbiased", network) == [1] * 16
+    assert SquaredResiduals(stein, [laplacian(U)]).groups("unbiased", network) == [8] * 4

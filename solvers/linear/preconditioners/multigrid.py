@@ -26,9 +26,9 @@ class Multigrid(Sound):
 
     degree: int = option(2, "degree of the Chebyshev smoother before and after each coarse correction", at_least(1))
     fraction: float = option(
-        0.25, "lower end of the smoothed eigenvalues of D⁻¹A, as a part of the upper end 2", between(0.01, 0.9)
+        0.15, "lower end of the smoothed eigenvalues of D⁻¹A, as a part of the upper end 2", between(0.01, 0.9)
     )
-    coarsest: int = option(256, "unknowns per system below which the coarsest grid is solved directly", at_least(1))
+    coarsest: int = option(64, "unknowns per system below which the coarsest grid is solved directly", at_least(1))
     precision: str = option("float64", "of the cycle: float64 or float32", one_of("float32", "float64"))
 
     def __post_init__(self) -> None:
@@ -47,15 +47,13 @@ Hierarchy = tuple[tuple[GridOperator, tuple[Transfer, ...]], ...]
 """Per level the operator and the transfers to the next; the last level has none."""
 
 
-def build_hierarchy(operator: GridOperator, coarsest: int = 256) -> Hierarchy:
+def build_hierarchy(operator: GridOperator, coarsest: int = 64) -> Hierarchy:
     """Operators from fine to coarse, with the transfers between them.
 
     Args:
         operator: the finest.
         coarsest: number of cells at which to stop.
     """
-    if operator.systems > 1:
-        coarsest = min(coarsest, 64)  # each system keeps a dense inverse
     levels: list[tuple[GridOperator, tuple[Transfer, ...]]] = []
     while operator.shape[0] > coarsest:
         coarse, transfers = coarsened(operator)
