@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="also rows that have been run (trainings too)")
     parser.add_argument("--list", action="store_true", help="only print the names of the rows")
     parser.add_argument("--page-only", action="store_true", help="only write the page")
-    parser.add_argument("--scratch", type=Path, default=ROOT / "benchmarks" / ".scratch", help="for training data")
+    parser.add_argument("--scratch", type=Path, default=ROOT / "build" / "linear", help="for training data")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     asked = [row for row in rows() if any(fnmatch(row, pattern) for pattern in arguments.rows)]

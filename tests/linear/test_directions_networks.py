@@ -76,9 +76,16 @@ def test_large_batches_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     residuals = torch.randn(5, 256, generator=generator(), dtype=torch.float64)
     whole = direction.prepare(operator)(residuals)
     monkeypatch.setattr(images, "LARGEST_PASS", 4 * 256 * 2)
-    assert torch.allclose(direction.prepare(operator)(residuals), whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
+    assert torch.allclose(
+        direction.prepare(operator)(residuals), whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max())
+    )
     index = torch.tensor([3, 1])
-    assert torch.allclose(direction.prepare(operator).select(index)(residuals[index]), whole[index], rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
+    assert torch.allclose(
+        direction.prepare(operator).select(index)(residuals[index]),
+        whole[index],
+        rtol=1e-4,
+        atol=1e-4 * float(whole.abs().max()),
+    )
 
 
 def test_wrong_dimension() -> None:

@@ -83,8 +83,7 @@ class Interpolation(nn.Module):
         return Transfer(axis, matrix.grid, left, right, (~stands_in).to(left.dtype)), coarse_alive
 
     def _weight(self, share: Tensor, tied: Tensor, kept_tied: Tensor, coupled: Tensor) -> Tensor:
-        draw, factor = self.perceptron(share, tied, kept_tied, coupled)
-        return share * (1 - draw.sigmoid() * tied) * (0.5 * factor.tanh()).exp()
+        return share * self.perceptron(_multiplier, share, tied, kept_tied, coupled)
 
     def _row(self, matrix: Bands, axis: int) -> _Row:
         left, right, beside = (torch.zeros_like(matrix.diagonal) for _ in range(3))
@@ -102,3 +101,8 @@ class Interpolation(nn.Module):
             else:
                 left, right = left - share * weight, right - share * back
         return _Row(left.clamp_min(0), right.clamp_min(0), beside.clamp_min(0), slack.clamp_min(0))
+
+
+def _multiplier(outputs: tuple[Tensor, ...], features: tuple[Tensor, ...]) -> Tensor:
+    (draw, factor), tied = outputs, features[1]
+    return (1 - draw.sigmoid() * tied) * (0.5 * factor.tanh()).exp()

@@ -100,9 +100,7 @@ def _product(operator: LinearOperator, vector: np.ndarray) -> np.ndarray:
     return operator.apply(torch.from_numpy(vector).to(operator.dtype).unsqueeze(0))[0].double().numpy()
 
 
-def _candidate(
-    operator: LinearOperator, rows: Any, alpha: Any, beta: Any, i: int
-) -> np.ndarray:
+def _candidate(operator: LinearOperator, rows: Any, alpha: Any, beta: Any, i: int) -> np.ndarray:
     vector = rows[i].astype("f8")
     product = _product(operator, vector) - alpha[i] * vector
     return product - beta[i - 1] * rows[i - 1].astype("f8") if i else product

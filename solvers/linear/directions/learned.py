@@ -70,10 +70,12 @@ class PreparedNetwork:
 
     @torch.no_grad()
     def __call__(self, residuals: Tensor) -> Tensor:
+        narrow = residuals.to(self._dtype)
+        norms = torch.linalg.vector_norm(narrow, dim=1)
+        least, most = (1e-6, 1e6) if self._homogeneous else (1 - 1e-6, 1 + 1e-6)
+        if bool(((norms > least) & (norms < most)).all()):
+            return self._apply(narrow).to(residuals.dtype, copy=True)
         norms = torch.linalg.vector_norm(residuals, dim=1, keepdim=True)
-        near_one = (norms > 1e-6) & (norms < 1e6) if self._homogeneous else (norms - 1).abs() < 1e-6
-        if bool((near_one | (norms == 0)).all()):
-            return self._apply(residuals.to(self._dtype)).to(residuals.dtype, copy=True)
         scales = torch.where(norms > 0, norms, torch.ones_like(norms))
         return self._apply((residuals / scales).to(self._dtype)).to(residuals.dtype) * scales
 

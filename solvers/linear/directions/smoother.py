@@ -38,8 +38,8 @@ class Smoother(nn.Module):
             for value in (weight.abs(), shifted(weight, negated(offset)).abs()):
                 total, largest, squares = total + value, torch.maximum(largest, value), squares + value * value
         inverse = 1 / matrix.diagonal
-        (factor,) = self.perceptron(total * inverse, largest * inverse, (squares + 1e-20).sqrt() * inverse)
-        factor = factor.tanh().exp2()
+        spread = (squares + 1e-20).sqrt() * inverse
+        factor = self.perceptron(_factor, total * inverse, largest * inverse, spread)
         bound = (factor * (1 + total * inverse)).flatten(1).amax(1).reshape(-1, *(1,) * len(matrix.grid))
         return factor * inverse * (2 / bound).clamp_max(1.0)
 
@@ -54,3 +54,7 @@ class Smoother(nn.Module):
             zero = torch.zeros_like(polynomial[:1])
             polynomial = torch.cat([polynomial, zero]) - torch.cat([zero, polynomial]) / root
         return -polynomial[1:]
+
+
+def _factor(outputs: tuple[Tensor, ...], features: tuple[Tensor, ...]) -> Tensor:
+    return outputs[0].tanh().exp2()

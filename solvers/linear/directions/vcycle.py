@@ -21,6 +21,9 @@ from pinnx.solvers.linear.stencil import GridOperator
 #: An axis of fewer cells is not coarsened any more.
 SHORTEST = 4
 
+#: Numbers in all inverses of coarsest matrices together: more of them cost more than another, smaller grid.
+DENSE = 1 << 18
+
 #: Eigenvalues of the coarsest matrix, scaled to a diagonal of ones, that float32 cannot tell from zero.
 CUTOFF = 1e-6
 
@@ -46,7 +49,11 @@ class VCycle(DirectionSpec):
     dimension: int = option(0, "axes of the grids; 0: any", between(0, 3))
     degree: int = option(2, "degree of the smoothing polynomial: products with A per smoothing, plus one", at_least(1))
     hidden: int = option(5, "neurons per cell of the two small networks", at_least(1))
-    coarsest: int = option(100, "unknowns of the largest grid that is solved directly", at_least(8))
+    coarsest: int = option(
+        512,
+        "unknowns of the largest grid that is solved directly; fewer where many systems are solved together",
+        at_least(8),
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -74,7 +81,8 @@ class VCycleNetwork(DirectionModule):
         """Set up all levels for an operator; differentiable."""
         matrix, alive = from_operator(operator, self.correction.dtype), operator.mask
         levels = []
-        while math.prod(matrix.grid) > self.coarsest and max(matrix.grid) >= SHORTEST:
+        largest = max(8, min(self.coarsest, math.isqrt(DENSE // operator.systems)))
+        while math.prod(matrix.grid) > largest and max(matrix.grid) >= SHORTEST:
             fine, transfers = matrix, []
             for axis, cells in enumerate(fine.grid, start=1):
                 if cells >= SHORTEST:
