@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -104,11 +105,12 @@ class Training(ABC):
     def solution(self) -> Answer:
         """The solution as it is now; a solver of equations gives a `Solution`."""
 
-    def finish(self, folder: Path) -> dict[str, Any] | None:
+    def finish(self, folder: Path, say: Callable[[str], None] = lambda sentence: None) -> dict[str, Any] | None:
         """Write what a run leaves besides a solution, and measure what takes longer than an evaluation.
 
         Args:
             folder: the run directory.
+            say: told what takes time.
 
         Returns:
             Plain values for `comparison.json`, from which the report is drawn, or None where there is nothing.

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
@@ -150,7 +151,7 @@ class LinearSystemTraining(Training):
     def solution(self) -> LinearSystemSolution:
         return LinearSystemSolution(self.direction, self.system, self.result)
 
-    def finish(self, folder: Path) -> dict[str, Any]:
+    def finish(self, folder: Path, say: Callable[[str], None] = lambda sentence: None) -> dict[str, Any]:
         """Write `direction.pt` and `x.h5`, and compare.
 
         Returns:
@@ -172,6 +173,7 @@ class LinearSystemTraining(Training):
                 seed=self.seed + HELD_OUT,
                 equation=self.equation,
                 device=self.device,
+                say=say,
             )
         training = self._training_record()
         seconds = float(training["seconds"]) if training else 0.0

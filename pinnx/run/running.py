@@ -190,7 +190,7 @@ def _finish(case: Case, training: Training, run: RunDirectory, result: Result, p
     if result.status.outcome is Outcome.DONE:
         write_diagnostics(run, training)
     if result.status.outcome is not Outcome.STOPPED:
-        comparison = training.finish(run.path)
+        comparison = training.finish(run.path, progress.say)
         if comparison is not None:
             write_json(run.comparison, comparison)
         write_figures_and_report(run, training.solution(), training.step_number)
