@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from pinnx.problem import Equation, Problem
 from pinnx.solvers.base import SystemSolver, Training
 from pinnx.solvers.errors import Errors
 from pinnx.solvers.linear.base import Direction
-from pinnx.solvers.linear.comparison import Comparison, SolveOptions, break_even, compare, on_device, row, table
+from pinnx.solvers.linear.comparison import Comparison, SolveOptions, break_even, clock, compare, on_device, row, table
 from pinnx.solvers.linear.directions.learned import LearnedDirection
 from pinnx.solvers.linear.directions.ritz import OperatorRitzSamples, RitzSamples
 from pinnx.solvers.linear.directions.trained import Trained
@@ -105,9 +104,10 @@ class LinearSystemTraining(Training):
         self.system = None if own is None else on_device(own, device)
         self.evaluate_every, self.step_number = options.evaluate_every, 0
         self.result: LinearResult | None = None
-        began = time.perf_counter()
+        self._now = clock(torch.device("cpu"))
+        began = self._now()
         self.trainer = self._trainer()
-        self._data_seconds, self._step_seconds = time.perf_counter() - began, 0.0
+        self._data_seconds, self._step_seconds = self._now() - began, 0.0
         self.total_steps = self.trainer.total_steps if self.trainer else 1
         self.parameters = self.trainer.parameters if self.trainer else 0
         self.notes = tuple(self._notes())
@@ -129,9 +129,9 @@ class LinearSystemTraining(Training):
     def step(self) -> dict[str, float]:
         if self.trainer is None:
             return self._solving_step()
-        began = time.perf_counter()
+        began = self._now()
         metrics = self.trainer.step()
-        self._step_seconds += time.perf_counter() - began
+        self._step_seconds += self._now() - began
         self.step_number = self.trainer.step_number
         if self.step_number % self.evaluate_every == 0 or self.step_number == self.total_steps:
             metrics["validation"] = self.trainer.validate()["loss"]
@@ -309,7 +309,8 @@ class LinearSystemTraining(Training):
 
     def _own_table(self, system: System, result: LinearResult) -> dict[str, Any]:
         grid = system.operator.grid if isinstance(system.operator, GridOperator) else None
-        line = row(self.name, result, self._how(), systems=system.operator.systems, learned=self._is_learned)
+        times = (result.setup_seconds / system.operator.systems, result.solve_seconds / len(system.b))
+        line = row(self.name, result, self._how(), times, learned=self._is_learned)
         return table(system, grid, [line])
 
     def _training_record(self) -> dict[str, Any] | None:

@@ -51,8 +51,8 @@ def comparison_remarks(content: Mapping[str, Any]) -> list[str]:
         remarks += [f"{row['method']}{_on(each['grid'])}: {row['note']}" for row in each["rows"] if row["note"]]
     if content["tables"]:
         remarks.append(
-            "Iterations: median, and after the slash the most, over all right-hand sides. Times: wall seconds per "
-            "right-hand side, the least of three measurements where they are short; set-up per system."
+            "Iterations: median, and after the slash the most, over all right-hand sides. Times: per right-hand side, "
+            "set-up per system; of the processor with one thread, else wall time; the least of three where short."
         )
     return remarks
 

@@ -57,7 +57,7 @@ def histories_figure(tables: Sequence[Mapping[str, Any]], looks: Mapping[str, di
         axes.set_yscale("log")
         if longest > 40:
             axes.set_xscale("symlog", linthresh=10, linscale=1.0)
-            ticks = [0, 5, 10, *(10**k * m for k in range(1, 5) for m in (2, 5, 10) if 10**k * m <= longest)]
+            ticks = [0, 5, 10, *(10**k * m for k in range(1, 5) for m in (3, 10) if 10**k * m <= longest)]
             axes.set_xticks(ticks, [str(tick) for tick in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(0, longest * 1.05)
