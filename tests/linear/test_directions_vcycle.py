@@ -96,7 +96,7 @@ class TestAlgebra:
             assert torch.allclose(added, fine + transfer.prolong(coarse))
 
     def test_a_uniform_row_interpolates_linearly(self) -> None:
-        network = VCycle().build_module(generator())
+        network = VCycle(coarsest=16).build_module(generator())
         matrix = from_operator(grid_operator((16, 16), sides="neumann", reaction=0.0), torch.float32)
         transfer, _ = network.interpolation.transfer(matrix, 2, torch.ones(1, 16, 16, dtype=torch.bool))
         assert torch.allclose(transfer.left[..., :-1], torch.full((1, 16, 7), 0.5))
@@ -119,7 +119,7 @@ class TestAlgebra:
         mask[1::4] = True
         operator = grid_operator((32, 32), mask=mask, obstacles="neumann", sides=("neumann", "dirichlet"))
         b = torch.randn(1, 1024, generator=generator(), dtype=torch.float64) * operator.mask.flatten(1)
-        result = solve(operator, b, direction=VCycle().build(generator()), rtol=1e-6)
+        result = solve(operator, b, direction=VCycle(coarsest=16).build(generator()), rtol=1e-6)
         assert int(result.iterations.max()) <= 8
 
 
@@ -152,7 +152,7 @@ class TestCycle:
         assert not torch.allclose(matrices, matrices.mT, atol=1e-3 * float(matrices.abs().max()))
 
     def test_systems_of_a_batch_do_not_meet(self) -> None:
-        operator, direction = random_systems((16, 16), 4), VCycle().build(generator())
+        operator, direction = random_systems((16, 16), 4), VCycle(coarsest=16).build(generator())
         residuals = torch.randn(4, 256, generator=generator(), dtype=torch.float64)
         together = direction.prepare(operator)
         values, index = together(residuals), torch.tensor([2, 0])
@@ -162,14 +162,14 @@ class TestCycle:
         assert torch.allclose(together.select(index)(residuals[index]), values[index], rtol=1e-4, atol=1e-5)
 
     def test_many_right_hand_sides_of_one_system(self) -> None:
-        operator, direction = random_systems((16, 16), 1), VCycle().build(generator())
+        operator, direction = random_systems((16, 16), 1), VCycle(coarsest=16).build(generator())
         residuals = torch.randn(5, 256, generator=generator(), dtype=torch.float64)
         apply = direction.prepare(operator)
         expected = torch.cat([apply(residual[None]) for residual in residuals])
         assert torch.allclose(apply(residuals), expected, rtol=1e-4, atol=1e-5)
 
     def test_scale_of_a_residual(self) -> None:
-        apply = VCycle().build(generator()).prepare(box((16, 16)))
+        apply = VCycle(coarsest=16).build(generator()).prepare(box((16, 16)))
         residual = torch.randn(1, 256, generator=generator(), dtype=torch.float64)
         assert torch.allclose(apply(1e-40 * residual), 1e-40 * apply(residual), rtol=1e-4, atol=1e-46)
         assert float(apply(torch.zeros_like(residual)).abs().max()) == 0
@@ -178,7 +178,7 @@ class TestCycle:
         """The coarsest matrix is singular; the cycle stays finite and useful."""
         operator = grid_operator((32, 32), sides="neumann")
         b = torch.randn(1, 1024, generator=generator(), dtype=torch.float64)
-        result = solve(operator, b - b.mean(), direction=VCycle().build(generator()), rtol=1e-6)
+        result = solve(operator, b - b.mean(), direction=VCycle(coarsest=16).build(generator()), rtol=1e-6)
         assert result.ok
         assert int(result.iterations.max()) <= 12
 
@@ -187,7 +187,7 @@ class TestCycle:
             pass
 
         with pytest.raises(UnsupportedError, match="needs an operator on a grid"):
-            VCycle().build(generator()).check(Other())  # type: ignore[arg-type]
+            VCycle(coarsest=16).build(generator()).check(Other())  # type: ignore[arg-type]
 
 
 class TestIterations:
@@ -197,7 +197,7 @@ class TestIterations:
     def test_box(self, grid: tuple[int, ...]) -> None:
         operator = box(grid)
         b = torch.randn(1, operator.shape[0], generator=generator(), dtype=torch.float64)
-        result = solve(operator, b, direction=VCycle().build(generator()), rtol=1e-8)
+        result = solve(operator, b, direction=VCycle(coarsest=16).build(generator()), rtol=1e-8)
         history = result.history[:, 0]
         iterations = [int((history > tolerance).sum()) for tolerance in (1e-4, 1e-6, 1e-8)]
         assert all(found <= most for found, most in zip(iterations, (5, 7, 9), strict=True)), iterations
@@ -205,5 +205,5 @@ class TestIterations:
     def test_obstacles(self) -> None:
         operator = RandomSystems(grid=(64, 64), scattered=0.0).draw(4, generator())
         b = torch.randn(4, 4096, generator=generator(), dtype=torch.float64) * operator.mask.flatten(1)
-        untrained: LearnedDirection = VCycle().build(generator())
+        untrained: LearnedDirection = VCycle(coarsest=16).build(generator())
         assert int(solve(operator, b, direction=untrained, rtol=1e-6).iterations.max()) <= 25

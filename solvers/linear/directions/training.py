@@ -12,7 +12,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from pinnx.errors import DivergedError
+from pinnx.errors import DivergedError, InputError
 from pinnx.options import at_least, check_limits, one_of, option, positive
 from pinnx.solvers.linear.directions.learned import DirectionSpec, LearnedDirection
 from pinnx.solvers.linear.directions.losses import LOSSES, advance
@@ -88,6 +88,7 @@ class DirectionTraining:
 
         Raises:
             DivergedError: the loss or its gradient is not finite; the parameters stay as before the step.
+            InputError: the grids of the samples are too small for the network to have anything to learn on them.
         """
         began = time.process_time()
         rate = self.options.optimizer.learning_rate_at(self.step_number, self.total_steps)
@@ -95,6 +96,11 @@ class DirectionTraining:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
         loss = self._losses(self._samples.draw(self._generator)).mean()
+        if not loss.requires_grad:
+            raise InputError(
+                "the network solves the grids of the samples directly, so that there is nothing to learn: train it on "
+                "larger grids, or lower its `coarsest`"
+            )
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.direction.module.parameters(), self.options.clip)
         value, slope = loss.item(), norm.item()
