@@ -37,7 +37,7 @@ steps = 4
 batch = 2
 rollout = 2
 validation = 1
-network = { kind = "v-cycle" }
+network = { kind = "v-cycle", coarsest = 32 }
 samples = { kind = "random-systems", systems = { grid = [16, 16] } }
 [solver.comparison]
 methods = ["conjugate-gradients", "multigrid", "sine-transform"]
