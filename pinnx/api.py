@@ -96,7 +96,7 @@ def solve(
         status = Status(Outcome.STOPPED, f"interrupted after step {training.step_number} of {training.total_steps}")
     finally:
         progress.stop()
-    solution = training.solution()
+    solution: Any = training.solution()
     solution.status, solution.history = status, recorder.history
     if not status.ok:
         progress.say(f"{status.outcome.value}: {status.message}")
@@ -159,7 +159,8 @@ def solve_linear(
     if columns.ndim not in (1, 2):
         raise InputError(f"b must have shape (n,) or (k, n), got {tuple(columns.shape)}")
     if callable(A) and not hasattr(A, "shape"):
-        operator = FunctionOperator(A, columns.shape[-1])
+        matvec: Any = A
+        operator = FunctionOperator(matvec, columns.shape[-1])
     else:
         operator = as_operator(A)
     if grid is not None and isinstance(operator, SparseOperator):

@@ -84,7 +84,7 @@ def _links(matrix: sparse.csr_array, grid: tuple[int, ...]) -> tuple[list[np.nda
         stride = math.prod(grid[axis + 1 :])
         shape = tuple(count - (a == axis) for a, count in enumerate(grid))
         low = np.arange(math.prod(grid)).reshape(grid).take(range(size - 1), axis=axis).ravel()
-        upper, lower = (np.asarray(matrix.diagonal(offset)) for offset in (stride, -stride))
+        upper, lower = (np.asarray(matrix.diagonal(offset), dtype=np.float64) for offset in (stride, -stride))
         weights, mirrored = -upper[low], -lower[low]
         scale = np.abs(weights).max(initial=0.0)
         if np.abs(weights - mirrored).max(initial=0.0) > _ROUNDING * scale:
