@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pinnx.errors import PinnxError
-from pinnx.expr import Expr, Points
+from pinnx.expr import Expr, Points, with_explicit_values, with_slots
+from pinnx.solvers.derivatives.sampled import SampledEstimator
 from pinnx.solvers.derivatives.taylor import Taylor
 from pinnx.solvers.natural.dense import DenseJacobian, jacobian_rows
 from pinnx.solvers.natural.jacobian import Jacobian
@@ -50,8 +51,12 @@ class Linearization:
 class LeastSquares:
     """Linearizes the residuals of a system.
 
+    With a stochastic estimator the residuals r̂ and the Jacobian come from independent samples, and the factors of
+    products inside the residuals, too. The step Jᵀ(JJᵀ + λI)⁻¹ r̂ is then a product of independent factors whose mean
+    vanishes where r does; from the same samples it would not.
+
     Args:
-        system: with an exact estimator.
+        system: equation, network and estimator.
         parameters: those that are trained.
         names: of the equation's residuals, as terms of the loss.
 
@@ -62,7 +67,7 @@ class LeastSquares:
 
     def __init__(self, system: ResidualSystem, parameters: Sequence[Tensor], names: Sequence[str]):
         self.system, self.parameters, self.names = system, list(parameters), list(names)
-        self.layerwise, self.note = True, ""
+        self.stochastic = system.estimator.stochastic
         reason = self._refusal()
         self.layerwise = reason is None
         self.note = (
@@ -85,13 +90,21 @@ class LeastSquares:
         """Per set of points: what is evaluated there, the names of the terms, and their weight."""
         conditions = self.system.problem.conditions
         stated = zip(conditions, self.system.conditions, strict=True)
-        return [
+        result = [
             (self.system.residuals, self.names, 1.0),
             *(((expr,), [condition.name], condition.weight) for condition, expr in stated),
         ]
+        estimator = self.system.estimator
+        if not isinstance(estimator, SampledEstimator):
+            return result
+
+        def slotted(expr: Expr) -> Expr:
+            return with_slots(with_explicit_values(expr), random=estimator.random)[0]
+
+        return [(tuple(map(slotted, expressions)), names, weight) for expressions, names, weight in result]
 
     def _layerwise(self, batch: Sequence[Points]) -> Linearization:
-        residuals, names, slots, found = list[Tensor](), list[str](), list[dict[tuple[int, int], list[Slots]]](), []
+        residuals, names, slots = list[Tensor](), list[str](), list[dict[tuple[int, int], list[Slots]]]()
         positions = {id(parameter): index for index, parameter in enumerate(self.parameters)}
         for (expressions, terms, weight), points in zip(self._expressions(), batch, strict=True):
             recording = record(self.system.network, expressions, points)
@@ -101,12 +114,7 @@ class LeastSquares:
             slots += [self._by_layer(parts, positions) for parts in recording.slots()]
             names += terms
         sizes = [len(each) for each in residuals]
-        found = list(dict.fromkeys(key for group in slots for key in group))
-        layers = [
-            Layer(*(None if place < 0 else place for place in key), [group.get(key, []) for group in slots], sizes)
-            for key in found
-        ]
-        return self._result(residuals, names, LayerwiseJacobian(layers, self.parameters))
+        return self._result(residuals, names, LayerwiseJacobian(_layers(slots, sizes), self.parameters))
 
     def _by_layer(
         self, parts: list[tuple[Event | First, list[Slots]]], positions: dict[int, int]
@@ -123,11 +131,6 @@ class LeastSquares:
             if places != (-1, -1):
                 scaled = slots if scale == 1.0 else [_scaled(each, scale) for each in slots]
                 result.setdefault(places, []).extend(scaled)
-        # a weight is one layer, with or without its bias: derivatives meet it without
-        for weight, bias in [key for key in result if key[1] < 0]:
-            whole = next((key for key in result if key[0] == weight and key[1] >= 0), None)
-            if whole is not None and weight >= 0:
-                result[whole].extend(result.pop((weight, bias)))
         return result
 
     def _first_places(self, first: First, positions: dict[int, int]) -> tuple[tuple[int, int], float]:
@@ -157,6 +160,9 @@ class LeastSquares:
                     return part
 
                 rows.append(factor * jacobian_rows(of, len(points), self.parameters, DENSE_CHUNK))
+                if self.stochastic:  # independent of the samples that the Jacobian has drawn
+                    with torch.no_grad():
+                        values = [self.system.values([expr], points, generator)[0]]
                 residuals.append(factor * torch.cat(values))
                 names.append(name)
         return self._result(residuals, names, DenseJacobian(torch.cat(rows)))
@@ -167,6 +173,8 @@ class LeastSquares:
 
     def _refusal(self) -> str | None:
         """Why the layer-wise identity cannot serve; found out by a comparison at a few points."""
+        if self.stochastic:
+            return "stochastic derivatives are differentiated row by row, from samples independent of the residuals'"
         if not isinstance(self.system.estimator, Taylor):
             return f"the derivatives {self.system.estimator.kind!r} do not push jets through the network"
         problem, some = self.system.problem, self.parameters[0]
@@ -181,6 +189,21 @@ class LeastSquares:
         if not bool(difference <= TEST_ERROR * slow.jacobian.gram().abs().max()):
             return "the network has parameters outside of its affine layers"
         return None
+
+
+def _layers(slots: list[dict[tuple[int, int], list[Slots]]], sizes: list[int]) -> list[Layer]:
+    """One layer per weight, whether its uses add the bias (values) or not (derivatives)."""
+    layers: dict[int, tuple[int, list[list[Slots]]]] = {}
+    for index, group in enumerate(slots):
+        for (weight, bias), found in group.items():
+            place = weight if weight >= 0 else -2 - bias  # a bias whose weight is not trained stands alone
+            known, groups = layers.get(place, (-1, [[] for _ in slots]))
+            groups[index].extend(found)
+            layers[place] = (max(known, bias), groups)
+    return [
+        Layer(place if place >= 0 else None, bias if bias >= 0 else None, groups, sizes)
+        for place, (bias, groups) in layers.items()
+    ]
 
 
 def _scaled(slots: Slots, scale: float) -> Slots:
