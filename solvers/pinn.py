@@ -101,12 +101,12 @@ class PinnTraining(Training):
         rate = self.leg.learning_rate(self.step_number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        first: dict[str, float] = {}
+        calls: list[dict[str, float]] = []
         undo = self._snapshot() if self.leg.optimizer.fixed_points and not self.leg.optimizer.restores else None
 
         def closure() -> Tensor:
             loss, metrics = self._loss_and_gradient()
-            first.update({key: value for key, value in metrics.items() if key not in first})
+            calls.append(metrics)
             return loss
 
         argument = _BatchResiduals(self) if self.leg.optimizer.needs == "residuals" else closure
@@ -117,7 +117,8 @@ class PinnTraining(Training):
                 undo()
             raise
         self.step_number += 1
-        metrics = {**first, "learning_rate": rate, **getattr(self.optimizer, "metrics", {})}
+        seen = calls[getattr(self.optimizer, "reported", 0)] if calls else {}
+        metrics = {**seen, "learning_rate": rate, **getattr(self.optimizer, "metrics", {})}
         return metrics | self.loss.observe(self.step_number, metrics["loss"])
 
     def evaluate(self) -> Errors | None:

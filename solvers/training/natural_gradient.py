@@ -84,23 +84,21 @@ class NaturalGradient(torch.optim.Optimizer):
         state = self.state[self.trained[0]]
         linear = batch.linearize()
         jacobian, mu = linear.jacobian, self.momentum
-        # Step counts and lengths are tensors: torch's load_state_dict keeps them as they are.
-        count = float(state.get("count", 0.0)) + 1
+        count = state.get("count", 0) + 1
         direction, target = None, -linear.residuals
         if mu and "momentum" in state:
             direction = mu * state["momentum"]
             target = target - jacobian.apply(direction)
-        solution, damping = self._solve(jacobian.gram(), target, float(state.get("damping", 0.0)))
+        solution, damping = self._solve(jacobian.gram(), target, state.get("damping", 0.0))
         natural = jacobian.adjoint(solution)
         direction = natural if direction is None else direction + natural
         bias = math.sqrt(1 - mu ** (2 * count))
         gradient_norm = 2 * float(jacobian.adjoint(linear.residuals).norm())
         del jacobian
-        length = self._move(batch, direction / bias, linear.loss, float(state.get("length", 1.0)))
+        length = self._move(batch, direction / bias, linear.loss, state.get("length", 1.0))
         if mu:
             state["momentum"] = direction
-        state |= {key: torch.tensor(float(value)) for key, value in (("count", count), ("damping", damping))}
-        state["length"] = torch.tensor(float(length), dtype=torch.float64)
+        state |= {"count": count, "damping": damping, "length": length}
         terms = {f"loss/{name}": value for name, value in linear.terms.items()}
         found = {"gradient_norm": gradient_norm, "damping": damping, "step_length": length}
         self.metrics = {"loss": linear.loss, **terms, **found}
