@@ -14,7 +14,7 @@ by Goldshlager, Abrahamsen, Lin, J. Comput. Phys. 516 (2024), 113351 (arXiv 2401
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, final
 
@@ -31,7 +31,7 @@ from pinnx.solvers.training.schedules import Constant, Schedule
 
 Search = Literal["walk", "grid", "none"]
 
-#: Halvings of the step length 1 that a search tries at most, as published.
+#: Halvings of the longest step that a search tries at most, as published.
 HALVINGS = 30
 #: Factor of a damping that was too small for the Cholesky factorization, and of one that was not.
 ESCALATION, RELAXATION = 10.0, 0.5
@@ -54,7 +54,7 @@ class NaturalGradient(torch.optim.Optimizer):
 
     Args:
         parameters: what is trained.
-        learning_rate: step length without a search; PinnTraining sets it before each step.
+        learning_rate: the longest step, the step without a search; PinnTraining sets it before each step.
         momentum: μ.
         damping: λ relative to the mean diagonal entry of K.
         search: how the step length is found.
@@ -95,7 +95,7 @@ class NaturalGradient(torch.optim.Optimizer):
         bias = math.sqrt(1 - mu ** (2 * count))
         gradient_norm = 2 * float(jacobian.adjoint(linear.residuals).norm())
         del jacobian
-        length = self._move(batch, direction / bias, linear.loss, state.get("length", 1.0))
+        length = self._move(batch, direction / bias, linear.loss, state.get("length", math.inf))
         if mu:
             state["momentum"] = direction
         state |= {"count": count, "damping": damping, "length": length}
@@ -136,12 +136,13 @@ class NaturalGradient(torch.optim.Optimizer):
             value = batch.loss()
             return value if math.isfinite(value) else math.inf
 
-        if self.search == "none":
-            length = self.param_groups[0]["lr"]
-        elif self.search == "grid":
-            length = min((2.0**-power for power in range(HALVINGS + 1)), key=loss_at)
+        longest = self.param_groups[0]["lr"]
+        if self.search == "grid":
+            length = min((longest * 2.0**-power for power in range(HALVINGS + 1)), key=loss_at)
+        elif self.search == "walk":
+            length = walk(loss_at, min(longest, 2 * last), longest)
         else:
-            length = walk(loss_at, min(1.0, 2 * last))
+            length = longest
         # one that does not lower the loss is taken too, as published: it ends at a step of nearly zero
         if self.search != "none" and not math.isfinite(loss_at(length)):
             place(0.0)
@@ -150,15 +151,12 @@ class NaturalGradient(torch.optim.Optimizer):
         return length
 
 
-def walk(loss_at: Any, start: float) -> float:
-    """The best of the step lengths 2⁻³⁰ … 1 if the loss has one minimum over them: downhill from `start`, by halves
-    and doubles."""
-    lowest, highest = 2.0**-HALVINGS, 1.0
-    best, value = start, loss_at(start)
-    moved = False
-    while best / 2 >= lowest and (lower := loss_at(best / 2)) <= value:
-        best, value, moved = best / 2, lower, True
-    while not moved and best * 2 <= highest and (higher := loss_at(best * 2)) < value:
+def walk(loss_at: Callable[[float], float], start: float, longest: float) -> float:
+    """Downhill from `start` by halves, or by doubles up to `longest`, to the first step length whose neighbor is worse."""
+    shortest, best, value = longest * 2.0**-HALVINGS, start, loss_at(start)
+    while best / 2 >= shortest and (lower := loss_at(best / 2)) <= value:
+        best, value = best / 2, lower
+    while best >= start and best * 2 <= longest and (higher := loss_at(best * 2)) < value:
         best, value = best * 2, higher
     return best
 
@@ -187,11 +185,11 @@ class Engd(Optimizer):
 
     kind: ClassVar[str] = "engd"
     needs = "residuals"
-    learning_rate: float = option(1.0, "step length where there is no search", positive)
+    learning_rate: float = option(1.0, "longest step, or every step where there is no search", positive)
     schedule: Schedule = option(Constant, "how the learning rate changes over the run")
     damping: float = option(1e-10, "damping relative to the mean diagonal entry of the Gram matrix", positive)
     search: Search = option(
-        "walk", "step length: the best of 1, 1/2, … 2^-30 (grid), the next minimum among them (walk), none"
+        "walk", "step length, on the same batch: the best of the longest one and its 30 halves (grid), the nearest minimum among them (walk), or none"
     )
 
     def __post_init__(self) -> None:
@@ -216,12 +214,12 @@ class Spring(Optimizer):
 
     kind: ClassVar[str] = "spring"
     needs = "residuals"
-    learning_rate: float = option(0.1, "step length where there is no search", positive)
+    learning_rate: float = option(0.1, "longest step, or every step where there is no search", positive)
     schedule: Schedule = option(Constant, "how the learning rate changes over the run")
     momentum: float = option(0.9, "what is kept of the last direction, at most 0.999", at_least(0.0), between(0, 0.999))
     damping: float = option(1e-8, "damping relative to the mean diagonal entry of the Gram matrix", positive)
     search: Search = option(
-        "walk", "step length: the best of 1, 1/2, … 2^-30 (grid), the next minimum among them (walk), none"
+        "walk", "step length, on the same batch: the best of the longest one and its 30 halves (grid), the nearest minimum among them (walk), or none"
     )
 
     def __post_init__(self) -> None:
