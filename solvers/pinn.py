@@ -233,7 +233,7 @@ class PinnTraining(Training):
             residuals=rows,
             precision=self.options.precision,
             stochastic=self.system.estimator.stochastic,
-            device=self.device.type,
+            coordinates=self.problem.domain.coordinates.total,
         )
 
     def _snapshot(self) -> Callable[[], None]:

@@ -1,6 +1,7 @@
 """How parameters move: optimizers and learning-rate schedules."""
 
 from pinnx.solvers.training.adam import Adam
+from pinnx.solvers.training.auto import AutoOptimizer
 from pinnx.solvers.training.base import Optimizer, Situation
 from pinnx.solvers.training.lbfgs import Lbfgs
 from pinnx.solvers.training.natural_gradient import Engd, Spring
@@ -11,6 +12,7 @@ from pinnx.solvers.training.stages import Stage
 
 __all__ = [
     "Adam",
+    "AutoOptimizer",
     "Constant",
     "Cosine",
     "Engd",

@@ -25,16 +25,14 @@ class Situation:
         residuals: number N of residuals in a batch, those of soft conditions included.
         precision: "float32" or "float64".
         stochastic: whether derivatives are estimated from random samples.
-        fresh_points: whether points change from step to step.
-        device: "cpu", "cuda" or another kind of device.
+        coordinates: number of coordinates of the domain.
     """
 
     parameters: int
     residuals: int
     precision: str
     stochastic: bool = False
-    fresh_points: bool = False
-    device: str = "cpu"
+    coordinates: int = 1
 
 
 class Optimizer(ABC):

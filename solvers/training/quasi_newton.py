@@ -94,7 +94,7 @@ class QuasiNewton(torch.optim.Optimizer):
 
     def restart(self) -> None:
         """The loss is another function now: its gradient is computed anew, the curvature is kept."""
-        for key in ("gradient", "loss", "before"):
+        for key in ("gradient", "loss"):
             self.state[self.trained[0]].pop(key, None)
 
     def step(self, closure: Callable[[], Tensor]) -> float:  # type: ignore[override]
@@ -114,7 +114,7 @@ class QuasiNewton(torch.optim.Optimizer):
         alpha, reset = self._search(line, -(state["inverse"] @ gradient)), 0.0
         if alpha is None and not state["fresh"]:
             state["inverse"].zero_().fill_diagonal_(1.0)
-            state |= {"fresh": True, "before": None}
+            state["fresh"] = True
             alpha, reset = self._search(line, -gradient), 1.0
         if alpha is None:  # no descent that rounding does not hide: stay
             line.place(0.0)
@@ -126,7 +126,7 @@ class QuasiNewton(torch.optim.Optimizer):
         if float(y @ s) > 0:
             update(state["inverse"], s, y, gradient, alpha, self.formula)
             state["fresh"] = False
-        state |= {"before": loss, "loss": new_loss, "gradient": new_gradient}
+        state |= {"loss": new_loss, "gradient": new_gradient}
         self.metrics = {"step_length": alpha, "reset": reset}
         return loss
 
@@ -138,7 +138,6 @@ class QuasiNewton(torch.optim.Optimizer):
         slope = float(direction @ gradient)
         if not (math.isfinite(slope) and slope < 0):
             return None
-        before = state.get("before")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns where it finds nothing, which we see
             alpha, *_ = line_search(
@@ -148,7 +147,8 @@ class QuasiNewton(torch.optim.Optimizer):
                 np.ones(1),
                 gfk=np.array([slope]),
                 old_fval=loss,
-                old_old_fval=loss + float(gradient.norm()) / 2 if before is None else before,
+                # the first trial is 1 once H knows something of the curvature, before that one of length about 1
+                old_old_fval=loss + float(gradient.norm()) / 2 if state["fresh"] else None,
                 c1=self.decrease,
                 c2=self.curvature,
                 maxiter=self.trials,
