@@ -55,7 +55,9 @@ class Pinn(Solver):
         check_limits(self)
         defaults = type(self).__dataclass_fields__
         if self.stage and (self.steps != defaults["steps"].default or self.optimizer != Adam()):
-            raise InputError("steps and optimizer belong into each [[solver.stage]] where there are stages", key="stage")
+            raise InputError(
+                "steps and optimizer belong into each [[solver.stage]] where there are stages", key="stage"
+            )
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -138,9 +138,7 @@ class LeastSquares:
         bias = positions.get(id(first.bias), -1)
         if id(first.weight) in positions or not first.weight.requires_grad:
             return (positions.get(id(first.weight), -1), bias), 1.0
-        gradients = torch.autograd.grad(
-            first.weight.sum(), self.parameters, retain_graph=True, allow_unused=True
-        )
+        gradients = torch.autograd.grad(first.weight.sum(), self.parameters, retain_graph=True, allow_unused=True)
         used = [(index, gradient) for index, gradient in enumerate(gradients) if gradient is not None]
         if len(used) != 1 or used[0][1].shape != first.weight.shape:
             raise PinnxError("its first layer's weight is no multiple of one parameter")

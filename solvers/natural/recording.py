@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pinnx.errors import UnsupportedError
-from pinnx.expr import Atom, Evaluator, Expr, Gradient, Points, SecondOrder, atoms
+from pinnx.expr import Evaluator, Expr, Gradient, Points, SecondOrder, atoms
 from pinnx.networks.base import Network
 from pinnx.solvers.derivatives.jets import Jet
 from pinnx.solvers.derivatives.taylor import Plan, push

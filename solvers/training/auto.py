@@ -49,7 +49,9 @@ class AutoOptimizer(Optimizer):
             return SelfScaled(), f"a dense matrix of {size} × {size} is small, and fixed points fill the domain"
         if rows <= GRAM_RESIDUALS:
             return Spring(), f"the Gram matrix of {rows} residuals is small beside {size} parameters"
-        return _first_order(f"the Gram matrix of {rows} residuals and a dense matrix for {size} parameters are too large")
+        return _first_order(
+            f"the Gram matrix of {rows} residuals and a dense matrix for {size} parameters are too large"
+        )
 
 
 def _first_order(why: str) -> tuple[Optimizer, str]:

@@ -11,7 +11,6 @@ import torch
 from torch.nn import Parameter
 
 from pinnx.errors import UnsupportedError
-
 from pinnx.solvers.training.schedules import Schedule
 
 

@@ -27,7 +27,7 @@ from pinnx.options import at_least, between, check_limits, option, positive
 from pinnx.solvers.natural.jacobian import unflatten
 from pinnx.solvers.natural.least_squares import Linearization
 from pinnx.solvers.training.base import Optimizer, Situation
-from pinnx.solvers.training.schedules import Constant, Schedule
+from pinnx.solvers.training.schedules import Constant, Linear, Schedule
 
 Search = Literal["walk", "grid", "none"]
 
@@ -35,6 +35,12 @@ Search = Literal["walk", "grid", "none"]
 HALVINGS = 30
 #: Factor of a damping that was too small for the Cholesky factorization, and of one that was not.
 ESCALATION, RELAXATION = 10.0, 0.5
+
+
+_SEARCH_DOC = (
+    "step length, on the same batch: the best of the longest one and its 30 halves (grid), the nearest minimum among "
+    "them (walk), or none"
+)
 
 
 class Residuals(Protocol):
@@ -74,7 +80,7 @@ class NaturalGradient(torch.optim.Optimizer):
         self.trained: list[Parameter] = group["params"]
 
     @torch.no_grad()
-    def step(self, closure: Any) -> float:
+    def step(self, closure: Any = None) -> float:  # type: ignore[override]
         """One step on the residuals of a batch.
 
         Raises:
@@ -152,7 +158,7 @@ class NaturalGradient(torch.optim.Optimizer):
 
 
 def walk(loss_at: Callable[[float], float], start: float, longest: float) -> float:
-    """Downhill from `start` by halves, or by doubles up to `longest`, to the first step length whose neighbor is worse."""
+    """Downhill from `start`, by halves or by doubles up to `longest`, to a step length whose neighbors are worse."""
     shortest, best, value = longest * 2.0**-HALVINGS, start, loss_at(start)
     while best / 2 >= shortest and (lower := loss_at(best / 2)) <= value:
         best, value = best / 2, lower
@@ -188,9 +194,7 @@ class Engd(Optimizer):
     learning_rate: float = option(1.0, "longest step, or every step where there is no search", positive)
     schedule: Schedule = option(Constant, "how the learning rate changes over the run")
     damping: float = option(1e-10, "damping relative to the mean diagonal entry of the Gram matrix", positive)
-    search: Search = option(
-        "walk", "step length, on the same batch: the best of the longest one and its 30 halves (grid), the nearest minimum among them (walk), or none"
-    )
+    search: Search = option("walk", _SEARCH_DOC)
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -214,13 +218,11 @@ class Spring(Optimizer):
 
     kind: ClassVar[str] = "spring"
     needs = "residuals"
-    learning_rate: float = option(0.1, "longest step, or every step where there is no search", positive)
-    schedule: Schedule = option(Constant, "how the learning rate changes over the run")
+    learning_rate: float = option(1.0, "longest step, or every step where there is no search", positive)
+    schedule: Schedule = option(Linear, "how the learning rate changes over the run")
     momentum: float = option(0.9, "what is kept of the last direction, at most 0.999", at_least(0.0), between(0, 0.999))
-    damping: float = option(1e-8, "damping relative to the mean diagonal entry of the Gram matrix", positive)
-    search: Search = option(
-        "walk", "step length, on the same batch: the best of the longest one and its 30 halves (grid), the nearest minimum among them (walk), or none"
-    )
+    damping: float = option(1e-6, "damping relative to the mean diagonal entry of the Gram matrix", positive)
+    search: Search = option("walk", _SEARCH_DOC)
 
     def __post_init__(self) -> None:
         check_limits(self)

@@ -87,7 +87,8 @@ class QuasiNewton(torch.optim.Optimizer):
         self, parameters: Iterable[Parameter], formula: Formula, decrease: float, curvature: float, trials: int
     ):
         super().__init__(parameters, {"lr": 1.0})
-        self.formula, self.decrease, self.curvature, self.trials = formula, decrease, curvature, trials
+        self.formula: Formula = formula
+        self.decrease, self.curvature, self.trials = decrease, curvature, trials
         self.reported, self.metrics = 0, dict[str, float]()
         (group,) = self.param_groups
         self.trained: list[Parameter] = group["params"]
@@ -232,5 +233,3 @@ class SelfScaled(Optimizer):
                 "use spring, lbfgs, or a smaller network"
             )
         return super().refusal(situation)
-
-

@@ -46,7 +46,11 @@ class Stated(Equation):
 
 
 def least_squares(
-    problem: Problem, spec: NetworkSpec | None = None, *, seed: int = 51_817, derivatives: DerivativeEstimator | None = None
+    problem: Problem,
+    spec: NetworkSpec | None = None,
+    *,
+    seed: int = 51_817,
+    derivatives: DerivativeEstimator | None = None,
 ) -> LeastSquares:
     """The residuals of a problem for a network whose parameters, biases too, are random."""
     network = build_network(problem, spec or Mlp(width=8, depth=2), seed=seed, dtype=torch.float64, device=CPU)
@@ -79,8 +83,6 @@ def explicit_jacobian(least: LeastSquares, batch: list[Points]) -> tuple[Tensor,
     rows = []
     for residual in residuals:
         grads = torch.autograd.grad(residual, least.parameters, retain_graph=True, allow_unused=True)
-        filled = [
-            torch.zeros_like(p) if g is None else g for g, p in zip(grads, least.parameters, strict=True)
-        ]
+        filled = [torch.zeros_like(p) if g is None else g for g, p in zip(grads, least.parameters, strict=True)]
         rows.append(torch.cat([each.reshape(-1) for each in filled]))
     return residuals.detach(), torch.stack(rows)

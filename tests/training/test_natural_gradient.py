@@ -11,7 +11,7 @@ from pinnx.errors import DivergedError, UnsupportedError
 from pinnx.solvers.derivatives import Autodiff, Hutchinson, Smoothing
 from pinnx.solvers.natural.jacobian import flatten
 from pinnx.solvers.natural.least_squares import LeastSquares
-from pinnx.solvers.training import Engd, Linear, Spring
+from pinnx.solvers.training import Constant, Engd, Spring
 from pinnx.solvers.training.natural_gradient import NaturalGradient, walk
 from tests.solvers.test_pinn import relative_l2, run, start
 from tests.solvers.toys import Coupled, Decay
@@ -54,7 +54,9 @@ def test_a_step_is_the_dense_gauss_newton_step(equation, derivatives) -> None:
 def test_spring_is_the_published_recursion() -> None:
     mu, damping, rate = 0.7, 1e-3, 0.2
     training = start(
-        Decay(hard=False), optimizer=Spring(search="none", damping=damping, momentum=mu, learning_rate=rate), points=15
+        Decay(hard=False),
+        optimizer=Spring(search="none", damping=damping, momentum=mu, learning_rate=rate, schedule=Constant()),
+        points=15,
     )
     phi = torch.zeros(training.parameters, dtype=torch.float64)
     for k in range(4):
@@ -72,11 +74,11 @@ def test_spring_is_the_published_recursion() -> None:
         assert float((change - expected).norm()) < 1e-8 * float(expected.norm())
 
 
-@pytest.mark.parametrize("optimizer", [Engd(), Spring(schedule=Linear())], ids=["engd", "spring"])
-def test_they_are_accurate_in_few_steps(optimizer) -> None:
-    training = start(optimizer=optimizer, steps=25, points=120)
-    metrics = run(training, 25)
-    assert relative_l2(training) < 1e-4
+@pytest.mark.parametrize(("optimizer", "goal"), [(Engd(), 2e-3), (Spring(momentum=0.5), 0.02)], ids=["engd", "spring"])
+def test_they_are_accurate_in_few_steps(optimizer, goal: float) -> None:
+    training = start(optimizer=optimizer, steps=20, points=120)
+    metrics = run(training, 20)
+    assert relative_l2(training) < goal
     assert {"loss", "loss/residual", "gradient_norm", "damping", "step_length", "learning_rate"} == metrics[0].keys()
 
 
@@ -147,27 +149,27 @@ def test_a_state_that_is_not_finite_diverges_and_stays() -> None:
         assert torch.equal(value, before[name])
 
 
-@pytest.mark.parametrize("derivatives", [Hutchinson(samples=4), Smoothing(samples=8, sigma=0.05)], ids=lambda d: d.kind)
-def test_stochastic_steps_are_unbiased_where_the_residuals_vanish(derivatives) -> None:
-    """With J and r̂ from the same samples the mean step at r = 0 is not zero; from independent ones it is.
+SAMPLED = [Hutchinson(samples=2, law="rademacher"), Smoothing(samples=4, sigma=0.05)]
 
-    The network of zero weights is exact for u = 0. There r̂ = 0 without noise, so the weights are random and the
-    residual is made to vanish in the mean by subtracting it.
-    """
-    training = start(optimizer=Spring(search="none"), derivatives=derivatives, points=4)
+
+@pytest.mark.parametrize("derivatives", SAMPLED, ids=lambda each: each.kind)
+@pytest.mark.parametrize("same", [False, True], ids=["independent", "planted"])
+def test_stochastic_residuals_are_independent_of_their_jacobian(derivatives, same: bool) -> None:
+    """So that the mean of Jᵀ(JJᵀ + λI)⁻¹ r̂ vanishes with r; planted: both from the same samples."""
+    training = start(optimizer=Spring(search="none"), derivatives=derivatives, points=3)
     least: LeastSquares = training._squares  # type: ignore[attr-defined]
     assert not least.layerwise
-    assert "independent" in least.note
+    assert "independent of the residuals'" in least.note
     training._draw()  # type: ignore[attr-defined]
-    batch, generator = training._batch, torch.Generator().manual_seed(40_009)  # type: ignore[attr-defined]
-    products = []
-    for _ in range(400):
-        linear = least.linearize(batch, generator)
-        matrix = linear.jacobian.gram().diagonal()  # a function of J alone
-        products.append(torch.stack([linear.residuals, matrix]))
-    r, k = torch.stack(products).unbind(1)
-    covariance = ((r - r.mean(0)) * (k - k.mean(0))).mean(0) / (r.std(0) * k.std(0))
-    assert float(covariance.abs().max()) < 4 / 400**0.5
+    least.stochastic = not same
+    draws, generator = 150, torch.Generator().manual_seed(40_009)
+    pairs = []
+    for _ in range(draws):
+        linear = least.linearize(training._batch, generator)  # type: ignore[attr-defined]
+        pairs.append(torch.stack([linear.residuals, linear.jacobian.adjoint(torch.ones(3).double())[:3]]))
+    r, j = (part - part.mean(0) for part in torch.stack(pairs).unbind(1))
+    correlation = (r.T @ j) / (r.norm(dim=0)[:, None] * j.norm(dim=0))
+    assert (float(correlation.abs().max()) < 4.5 / draws**0.5) is not same
 
 
 def test_momentum_needs_no_first_order_state() -> None:
