@@ -18,6 +18,8 @@ from pinnx.problem import Problem
 from pinnx.solvers.base import Solver, Training
 from pinnx.solvers.derivatives.auto import Auto
 from pinnx.solvers.derivatives.base import DerivativeEstimator
+from pinnx.solvers.diagnostics import SEED as DIAGNOSTICS_SEED
+from pinnx.solvers.diagnostics import Diagnostics, Which, diagnose
 from pinnx.solvers.errors import Errors, TestSet, baselines
 from pinnx.solvers.loss import loss_for
 from pinnx.solvers.natural import LeastSquares, Linearization
@@ -129,6 +131,11 @@ class PinnTraining(Training):
     def baselines(self) -> dict[str, Errors | None]:
         return baselines(self._test_set())
 
+    def diagnose(self, which: Which = "own", seconds: float = 0.5) -> Diagnostics:
+        batch = self._sample(torch.Generator(self.device).manual_seed(DIAGNOSTICS_SEED))
+        estimator, steps = self.options.derivatives, self.total_steps
+        return diagnose(self.problem, self.network, estimator, batch, which=which, seconds=seconds, total_steps=steps)
+
     @property
     def network_evaluations(self) -> int:  # type: ignore[override]
         """Evaluations of the network so far."""
@@ -165,14 +172,17 @@ class PinnTraining(Training):
         if not (fresh or self._batch is None or self.leg.resamples(self.step_number)):
             return
         self._batch_state = self.generator.get_state()
-        draw = {"dtype": self.dtype, "method": self.options.sampling}
-        batch = [self.problem.domain.sample(self.leg.points, self.generator, **draw)]
-        domains = (condition.domain for condition in self.problem.conditions)
-        batch.extend(domain.sample(self.leg.condition_points, self.generator, **draw) for domain in domains)
-        self._batch = batch
+        self._batch = self._sample(self.generator)
         restart = getattr(self.optimizer, "restart", None)
         if restart is not None and not fresh:
             restart()
+
+    def _sample(self, generator: torch.Generator) -> list[Points]:
+        leg, draw = self.leg, {"dtype": self.dtype, "method": self.options.sampling}
+        batch = [self.problem.domain.sample(leg.points, generator, **draw)]
+        domains = (condition.domain for condition in self.problem.conditions)
+        batch.extend(domain.sample(leg.condition_points, generator, **draw) for domain in domains)
+        return batch
 
     def _enter(self, stage: int) -> None:
         """Begin a stage: a new optimizer, and points of its own."""

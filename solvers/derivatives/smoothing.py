@@ -21,13 +21,13 @@ noise of covariance σ²A.
 the segment x ± σb/|b|, and dt that over t ± σ_t. For trace(A·Hess), with A = SSᵀ (for the Laplacian S = I, or S = Q in
 the row space), the expectation is
 
-    E_v ∫₋₁¹ (1−|s|) (Sv)ᵀ H(x + sσSv) (Sv) ds,  v uniform on the sphere of radius √r,
+    E_v ∫₋₁¹ (1−|s|) (Sv)ᵀ H(x + sσSv) (Sv) ds,  v of length √r (see `directions`),
 
-which is the operator on the average of f over balls of radius √r·σ·s, with weights 2s ds, and that on f itself up to
-σ²/12 · E D⁴f[Sv, Sv, Sv, Sv] + O(σ⁴). The directions of one group of samples are orthogonal to each other (see
-`directions`), so that from r of them on the noise all but vanishes. With independent normal v it would be the Laplacian
-of the smoothing ∫₀¹ f_{σ√s} ds; with independent signs (`law = "rademacher"`) it is no derivative of one smoothed
-function. The gradient with respect to the parameters holds Q constant.
+which is the operator on f up to σ²/12 · E D⁴f[Sv, Sv, Sv, Sv] + O(σ⁴). The directions v of one group of samples are
+orthogonal to each other, so that from r of them on the noise all but vanishes. For v uniform on the sphere it is the
+operator on the average of f over balls of radius √r·σ·s, with weights 2s ds; with normal v it would be the Laplacian
+of the smoothing ∫₀¹ f_{σ√s} ds; with signs it is no derivative of one smoothed function, and depends on the basis Q by
+O(σ²). The gradient with respect to the parameters holds Q constant.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pinnx.errors import UnsupportedError
-from pinnx.expr import Atom, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
+from pinnx.expr import Atom, Biharmonic, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
 from pinnx.networks.base import Network
+from pinnx.networks.compiled import CompiledTail
 from pinnx.options import at_least, check_limits, option, positive
-from pinnx.solvers.derivatives.directions import good_group, random_directions
+from pinnx.solvers.derivatives.directions import described, good_group, random_directions
 from pinnx.solvers.derivatives.row_space import Frame, coordinate_frame, row_space_frame
 from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
 
@@ -56,6 +57,7 @@ class Smoothing(SampledEstimator):
     """Derivatives of the Gaussian-smoothed network, from values of the network alone."""
 
     kind: ClassVar[str] = "smoothing"
+    compilable: ClassVar[bool] = True
     samples: int = option(32, "antithetic pairs K per point and step", at_least(1))
     sigma: float = option(1e-2, "standard deviation of the noise in space", positive)
     sigma_time: float | None = option(None, "standard deviation of the noise in time; default: sigma", positive)
@@ -64,7 +66,7 @@ class Smoothing(SampledEstimator):
     )
     space: Literal["rows", "full"] = option("rows", "noise in the first layer's row space, or in all d dimensions")
     law: Literal["orthogonal", "rademacher"] = option(
-        "orthogonal", "directions of differences: orthogonal within a group, or of independent signs"
+        "orthogonal", "directions of differences: orthogonal within a group of samples, or of independent signs"
     )
     baseline: Literal["center", "leave-one-out"] = option(
         "leave-one-out", "what Stein's Laplacian subtracts: 2f(x), or also the mean of the other samples"
@@ -87,6 +89,11 @@ class Smoothing(SampledEstimator):
         """Fewest samples that give an estimate."""
         return 2 if self.weights == "stein" and self.baseline == "leave-one-out" else 1
 
+    def details(self, network: Network) -> str:
+        stein = self.weights == "stein"
+        weights = f"Stein's weights with the baseline {self.baseline}" if stein else "difference weights"
+        return f": {self.samples} pairs, {weights}, {described('gaussian' if stein else self.law, self.space, network)}"
+
     def random(self, atom: Atom) -> bool:
         return self.weights == "stein" or isinstance(atom, SecondOrder)
 
@@ -102,6 +109,8 @@ class Smoothing(SampledEstimator):
         for atom in atoms:
             if isinstance(atom, SecondOrder) and atom.matrix is not None and not _serves(atom):
                 return f"it smooths with constant diagonal matrices without negative entries only, not {atom}"
+            if isinstance(atom, Biharmonic):
+                return f"it delivers derivatives of first and second order only, not {atom}"
             if isinstance(atom, Partial) and atom.columns != (("t", 0),):
                 return f"it delivers derivatives by whole coordinate groups and dt only, not {atom}"
         groups = {atom.group for atom in atoms if isinstance(atom, (Gradient, Directional, SecondOrder))}
@@ -208,7 +217,9 @@ class _Draw:
         recorded = torch.is_grad_enabled()
         with torch.enable_grad():
             hidden = self.center if self.center.requires_grad else self.center.detach().requires_grad_()
-            value = self.network.tail(hidden)[:, output].sum()
+            # compiled code cannot be differentiated twice
+            network = self.network.plain if isinstance(self.network, CompiledTail) else self.network
+            value = network.tail(hidden)[:, output].sum()
             (slope,) = torch.autograd.grad(value, hidden, create_graph=recorded)
         return slope @ self._columns
 

@@ -182,7 +182,7 @@ class LeastSquares:
         try:
             quick, slow = self._layerwise(batch), self._dense(batch, generator)
         except (PinnxError, RuntimeError, TypeError, AttributeError) as error:
-            return f"of the network: {error}"
+            return f"the layers cannot be recorded ({error})"
         difference = (quick.jacobian.gram() - slow.jacobian.gram()).abs().max()
         if not bool(difference <= TEST_ERROR * slow.jacobian.gram().abs().max()):
             return "the network has parameters outside of its affine layers"

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pinnx.errors import UnsupportedError
-from pinnx.expr import Evaluator, Expr, Gradient, Points, SecondOrder, atoms
+from pinnx.expr import Evaluator, Expr, Gradient, Points, atoms
 from pinnx.networks.base import Network
 from pinnx.solvers.derivatives.jets import Jet
 from pinnx.solvers.derivatives.taylor import Plan, push
@@ -128,11 +128,13 @@ def record(network: Network, expressions: Sequence[Expr], points: Points) -> Rec
         plan = Plan(source, points)
         gradients: list[tuple[Tensor, Tensor, slice]] = []
         distinct = dict.fromkeys(replace(atom, slot=0) for atom in atoms(*expressions))
-        for atom in sorted(distinct, key=lambda atom: not isinstance(atom, SecondOrder)):
+        for atom in sorted(distinct, key=lambda atom: -atom.order):
             plan.request(atom)
             if plan.needs_reverse:
                 assert isinstance(atom, Gradient)
                 _read_forward(plan, atom, gradients)
+        if plan.beside:
+            raise UnsupportedError("derivatives of order three and four travel in jets of their own")
         blocks = list(plan.blocks)
         hidden = torch.nn.functional.linear(points.tensor, weight, bias).detach().requires_grad_()
         wide = [block.detach().expand(-1, len(points), -1) for block in blocks]

@@ -137,12 +137,27 @@ def test_the_variance_falls_like_one_over_the_samples(estimator: SampledEstimato
         assert slope == pytest.approx(-1, abs=0.1), str(atom)
 
 
-@pytest.mark.parametrize("estimator", [Smoothing(), Hutchinson()], ids=lambda e: e.kind)
-def test_orthogonal_directions_leave_no_variance_once_they_are_as_many_as_the_rank(estimator: SampledEstimator) -> None:
-    """Of a quadratic; and every group is independent of the others, whatever the sizes."""
-    h, point = quadratic()
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_orthogonal_signs_do_not_see_the_diagonal(k: int) -> None:
+    """In as many dimensions as a Hadamard matrix has rows."""
+    h, point = quadratic(8)
     generator = torch.Generator().manual_seed(SEED)
-    drawn = estimator.draw(Quadratic(h), point, [LAPLACIAN], generator, [6, 12, 3, 18, 3])[LAPLACIAN].detach()[:, 0]
+    drawn = Hutchinson().draw(Quadratic(h), point, [LAPLACIAN], generator, [k] * 20_000)[LAPLACIAN].detach()
+    assert float(drawn.var()) == pytest.approx(2 * (8 - k) / (7 * k) * squared(off_diagonal(h)), rel=0.1)
+    assert float((drawn - h.trace()).mean().abs()) < 4 * float(drawn.std()) / 20_000**0.5
+
+
+@pytest.mark.parametrize("d", [6, 8])
+@pytest.mark.parametrize("estimator", [Smoothing(), Hutchinson()], ids=lambda e: e.kind)
+def test_orthogonal_directions_leave_no_variance_once_they_are_as_many_as_the_rank(
+    estimator: SampledEstimator, d: int
+) -> None:
+    """Of a quadratic; and every group is independent of the others, whatever the sizes."""
+    h, point = quadratic(d)
+    generator = torch.Generator().manual_seed(SEED)
+    drawn = estimator.draw(Quadratic(h), point, [LAPLACIAN], generator, [d, 2 * d, 3, 3 * d, 3])[LAPLACIAN].detach()[
+        :, 0
+    ]
     torch.testing.assert_close(drawn[[0, 1, 3]], h.trace().expand(3), rtol=1e-8, atol=0)
     assert abs(float(drawn[2] - drawn[4])) > 1e-3
 

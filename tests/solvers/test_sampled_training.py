@@ -231,6 +231,18 @@ def test_a_residual_that_is_no_polynomial_is_noted() -> None:
         assert not any("no polynomial" in note for note in start(SineGordon(), estimator).notes)
 
 
+def test_the_run_says_which_directions_it_takes() -> None:
+    notes = {
+        "16 pairs, difference weights, orthogonal directions in all dimensions": Smoothing(samples=16),
+        "Stein's weights with the baseline leave-one-out, normal directions": Smoothing(samples=16, weights="stein"),
+        "derivatives: hutchinson, as asked: 9 random sign directions": Hutchinson(samples=9, law="rademacher"),
+    }
+    for words, estimator in notes.items():
+        assert words in start(Decay(), estimator).notes[0]
+    wide = Mlp(width=1, depth=2).build(9, 1, generator=torch.Generator(), dtype=torch.float32)
+    assert "in the first layer's row space of 1 dimensions" in Smoothing().details(wide)
+
+
 def test_every_correction_trains_towards_the_solution() -> None:
     for estimator in (Smoothing(samples=8), Hutchinson(samples=8), Sdgd(samples=1, realization="independent")):
         for correction in ("biased", "unbiased-loss", "unbiased"):
