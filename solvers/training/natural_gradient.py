@@ -221,7 +221,7 @@ class Spring(Optimizer):
     learning_rate: float = option(1.0, "longest step, or every step where there is no search", positive)
     schedule: Schedule = option(Linear, "how the learning rate changes over the run")
     momentum: float = option(0.9, "what is kept of the last direction, at most 0.999", at_least(0.0), between(0, 0.999))
-    damping: float = option(1e-6, "damping relative to the mean diagonal entry of the Gram matrix", positive)
+    damping: float = option(1e-8, "damping relative to the mean diagonal entry of the Gram matrix", positive)
     search: Search = option("walk", _SEARCH_DOC)
 
     def __post_init__(self) -> None:
