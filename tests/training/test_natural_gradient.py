@@ -149,7 +149,7 @@ def test_a_state_that_is_not_finite_diverges_and_stays() -> None:
         assert torch.equal(value, before[name])
 
 
-SAMPLED = [Hutchinson(samples=2, law="rademacher"), Smoothing(samples=4, sigma=0.05)]
+SAMPLED = [Hutchinson(samples=2, law="rademacher"), Smoothing(samples=4, sigma=0.2, weights="stein")]
 
 
 @pytest.mark.parametrize("derivatives", SAMPLED, ids=lambda each: each.kind)
