@@ -20,9 +20,8 @@ from pinnx.solvers.training.soap import Soap
 #: Up to this many parameters and coordinates, a dense quasi-Newton matrix on fixed points is the best choice: its
 #: update costs no more than a gradient, and the points fill the domain.
 DENSE_PARAMETERS, DENSE_COORDINATES = 3000, 3
-#: Up to this many residuals a step, their Gram matrix is formed and factorized in about a second of one CPU core, in
-#: 0.6 GB.
-GRAM_RESIDUALS = 5000
+#: Up to this many residuals a step, their Gram matrix takes 0.2 GB with its factor, and some seconds of one CPU core.
+GRAM_RESIDUALS = 3000
 
 
 @final
