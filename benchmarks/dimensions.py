@@ -1,8 +1,8 @@
 """Smoothing from 100 to 100 000 dimensions: steps per second, memory and error of a training of Allen–Cahn.
 
-The solution keeps its variation (`frequency`), MLP 3 × 128, float32, 100 points, 16 pairs along orthogonal directions in
-the first layer's row space, SOAP, the same number of steps in every dimension; each dimension in a process of its own,
-whose largest resident size is the memory. Run as `python benchmarks/dimensions.py`; results go to
+The solution keeps its variation (`frequency`), MLP 3 × 128, float32, 100 points, 16 pairs along orthogonal directions
+in the first layer's row space, SOAP, the same number of steps in every dimension; each dimension in a process of its
+own, whose largest resident size is the memory. Run as `python benchmarks/dimensions.py`; results go to
 `benchmarks/results/dimensions.json` and into the table of `docs/choose-an-estimator.md`.
 """
 

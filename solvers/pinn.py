@@ -13,6 +13,7 @@ from torch import Tensor
 from pinnx.errors import DivergedError, InputError, UnsupportedError
 from pinnx.expr import Points
 from pinnx.networks.base import NetworkSpec
+from pinnx.networks.compiled import CompiledTail
 from pinnx.options import at_least, check_limits, option, positive
 from pinnx.problem import Problem
 from pinnx.solvers.base import Solver, Training
@@ -51,7 +52,7 @@ class Pinn(Solver):
     stage: tuple[Stage, ...] = option((), "optimizers one after the other, in the place of `steps` and `optimizer`")
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
     evaluate_every: int = option(500, "steps between measurements of the error on the test points", at_least(1))
-    compile: bool = option(False, "compile the loss with torch.compile (pays for long runs on a GPU)")
+    compile: bool = option(False, "torch.compile the loss, or with smoothing the network (pays for long runs)")
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -93,7 +94,9 @@ class PinnTraining(Training):
         self._batch: list[Points] | None = None
         self._batch_state = self.generator.get_state()
         self._terms: Callable[..., dict[str, Tensor]] = self.loss.terms
-        if options.compile:
+        if options.compile and self.system.estimator.stochastic:
+            self.system.network = CompiledTail(self.network)
+        elif options.compile:
             self._terms = torch.compile(self.loss.terms)
         self._tests: TestSet | None = None
         self._enter(0)
@@ -220,8 +223,12 @@ class PinnTraining(Training):
     def _choose_optimizers(self) -> list[str]:
         """Decide on every stage; the reasons for what was chosen. Combinations that would mislead are refused."""
         options, reasons, stages = self.options, list[str](), list[Stage]()
-        if self.system.estimator.stochastic and options.compile:
-            raise UnsupportedError("compile = true needs exact derivatives: auto, taylor or autodiff")
+        estimator = self.system.estimator
+        if options.compile and estimator.stochastic and not getattr(estimator, "compilable", False):
+            raise UnsupportedError(
+                f"compile = true cannot serve the derivatives {estimator.kind!r}, which draw directions of Taylor "
+                "series; use smoothing, or exact derivatives"
+            )
         for leg, stage in zip(self._legs(options.stages), options.stages, strict=True):
             optimizer, reason = stage.optimizer.choose(self._situation(leg))
             if optimizer.needs == "residuals" and (options.clip_gradient is not None or options.compile):

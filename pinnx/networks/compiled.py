@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import final
 
 import torch
@@ -30,4 +31,7 @@ class CompiledTail(Network):
         return self.plain.first_affine()
 
     def tail(self, hidden: Tensor) -> Tensor:
-        return self._compiled(hidden)
+        with warnings.catch_warnings():
+            # the compiler looks at the gradient of its inputs, which are no leaves here
+            warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
+            return self._compiled(hidden)

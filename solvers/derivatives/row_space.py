@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_Tensors = TypeVar("_Tensors", bound=Callable[..., Tensor])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _not_compiled(function: _Tensors) -> _Tensors:
+def _not_compiled(function: _Function) -> _Function:
     """Leave a function out of torch.compile: its way depends on the data."""
-    return cast("_Tensors", torch.compiler.disable(function))
+    return cast("_Function", torch.compiler.disable(function))
 
 
 def row_space_factor(weight: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import pytest
 import torch
@@ -269,3 +270,15 @@ def test_conditions_see_the_network_itself() -> None:
             loss = SampledLoss(system, 100)
             (square,) = loss.squares((system.conditions[0],), points, generator)
             assert float(square.detach()) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["difference", "stein"])
+def test_a_compiled_network_gives_the_same_steps(weights: Literal["difference", "stein"]) -> None:
+    """With whole gradients too, which are not compiled, and solutions that can be saved."""
+    estimator = Smoothing(samples=8, weights=weights)
+    plain, compiled = (start(Walls(), estimator, compile=each) for each in (False, True))
+    for one, other in zip(run(plain, 3), run(compiled, 3), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-9)
+    assert plain.network_evaluations == compiled.network_evaluations
+    copy.deepcopy(compiled.solution())
