@@ -33,8 +33,10 @@ Search = Literal["walk", "grid", "none"]
 
 #: Halvings of the longest step that a search tries at most, as published.
 HALVINGS = 30
-#: Factor of a damping that was too small for the Cholesky factorization, and of one that was not.
+#: Factor of a damping that was too small, for the Cholesky factorization or for a good step, and of one that was not.
 ESCALATION, RELAXATION = 10.0, 0.5
+#: A search that ends below this fraction of the longest step has left the reach of the linear model.
+TINY = 2.0**-6
 
 
 _SEARCH_DOC = (
@@ -102,9 +104,14 @@ class NaturalGradient(torch.optim.Optimizer):
         gradient_norm = 2 * float(jacobian.adjoint(linear.residuals).norm())
         del jacobian
         length = self._move(batch, direction / bias, linear.loss, state.get("length", math.inf))
-        if mu:
-            state["momentum"] = direction
-        state |= {"count": count, "damping": damping, "length": length}
+        state |= {"count": count, "momentum": direction, "length": length}
+        if not mu:
+            del state["momentum"]
+        state["damping"] = self._next_damping(damping, length)
+        if state["damping"] > damping:  # the direction was useless: nothing of it is kept
+            escalated = state["damping"]
+            state.clear()
+            state["damping"] = escalated
         terms = {f"loss/{name}": value for name, value in linear.terms.items()}
         found = {"gradient_norm": gradient_norm, "damping": damping, "step_length": length}
         self.metrics = {"loss": linear.loss, **terms, **found}
@@ -118,7 +125,7 @@ class NaturalGradient(torch.optim.Optimizer):
                 "the derivatives of the residuals in the parameters are not finite or all vanish; try another seed, or "
                 "steps of adam first"
             )
-        damping, diagonal = max(self.damping, RELAXATION * last), gram.diagonal().clone()
+        damping, diagonal = max(self.damping, last), gram.diagonal().clone()
         while True:
             gram.diagonal().copy_(diagonal + damping * mean)
             factor, info = torch.linalg.cholesky_ex(gram)
@@ -127,6 +134,12 @@ class NaturalGradient(torch.optim.Optimizer):
                 if bool(torch.isfinite(solution).all()):
                     return solution, damping
             damping *= ESCALATION
+
+    def _next_damping(self, damping: float, length: float) -> float:
+        """Where the next step begins: more damping after a search that fell back to a tiny step, else less."""
+        if self.search != "none" and length < TINY * self.param_groups[0]["lr"]:
+            return min(ESCALATION * damping, max(1.0, damping))
+        return RELAXATION * damping
 
     def _move(self, batch: Residuals, direction: Tensor, loss: float, last: float) -> float:
         """Move the parameters along the direction; the step length."""
@@ -146,7 +159,7 @@ class NaturalGradient(torch.optim.Optimizer):
         if self.search == "grid":
             length = min((longest * 2.0**-power for power in range(HALVINGS + 1)), key=loss_at)
         elif self.search == "walk":
-            length = walk(loss_at, min(longest, 2 * last), longest)
+            length = walk(loss_at, min(longest, 2 * last), longest, loss)
         else:
             length = longest
         # one that does not lower the loss is taken too, as published: it ends at a step of nearly zero
@@ -157,11 +170,20 @@ class NaturalGradient(torch.optim.Optimizer):
         return length
 
 
-def walk(loss_at: Callable[[float], float], start: float, longest: float) -> float:
-    """Downhill from `start`, by halves or by doubles up to `longest`, to a step length whose neighbors are worse."""
-    shortest, best, value = longest * 2.0**-HALVINGS, start, loss_at(start)
-    while best / 2 >= shortest and (lower := loss_at(best / 2)) <= value:
-        best, value = best / 2, lower
+def walk(loss_at: Callable[[float], float], start: float, longest: float, before: float) -> float:
+    """Downhill from `start`, by halves or by doubles up to `longest`, to a step length whose neighbors are worse.
+
+    Beyond the reach of the linear model the loss goes up and down: halving goes on while it is above that `before` the
+    step.
+    """
+    shortest, length, best, value = longest * 2.0**-HALVINGS, start, start, loss_at(start)
+    while length / 2 >= shortest:
+        length /= 2
+        lower = loss_at(length)
+        if lower > value and value <= before:
+            break
+        if lower <= value:
+            best, value = length, lower
     while best >= start and best * 2 <= longest and (higher := loss_at(best * 2)) < value:
         best, value = best * 2, higher
     return best

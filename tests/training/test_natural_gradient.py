@@ -91,14 +91,24 @@ def test_the_damping_grows_until_the_matrix_can_be_factorized() -> None:
     assert relative_l2(training) < 1.0
 
 
+def test_the_damping_grows_after_tiny_steps_and_falls_after_good_ones() -> None:
+    optimizer = Spring(damping=1e-6).build(start().network.parameters())  # type: ignore[attr-defined]
+    assert isinstance(optimizer, NaturalGradient)
+    assert optimizer._next_damping(1e-6, 2.0**-7) == pytest.approx(1e-5)
+    assert optimizer._next_damping(0.5, 2.0**-30) == 1.0
+    assert optimizer._next_damping(1e-4, 0.5) == pytest.approx(5e-5)
+
+
 def test_line_searches() -> None:
     def bowl(length: float) -> float:
         return (length - 0.13) ** 2
 
-    assert walk(bowl, 1.0, 1.0) == 0.125
-    assert walk(bowl, 2.0**-9, 1.0) == 0.125
-    assert walk(bowl, 2.0**-9, 2.0**-5) == 2.0**-5
-    assert walk(lambda length: length, 1.0, 1.0) == 2.0**-30
+    assert walk(bowl, 1.0, 1.0, 1.0) == 0.125
+    assert walk(bowl, 2.0**-9, 1.0, 1.0) == 0.125
+    assert walk(bowl, 2.0**-9, 2.0**-5, 1.0) == 2.0**-5
+    assert walk(lambda length: length, 1.0, 1.0, 0.0) == 2.0**-30
+    hills = {1.0: 70.0, 0.5: 90.0, 0.25: 80.0, 0.125: 0.9, 0.0625: 0.95}
+    assert walk(lambda length: hills.get(length, 1.0), 1.0, 1.0, 1.0) == 0.125
     grid, walking = (start(optimizer=Engd(search=search), points=60) for search in ("grid", "walk"))
     assert grid.step() == walking.step()
 
