@@ -342,7 +342,8 @@ class LinearSystemTraining(Training):
 
 def _last(result: LinearResult) -> Tensor:
     """The relative residual at which each column ended, (k,)."""
-    return result.history[result.iterations, torch.arange(result.history.shape[1])]
+    columns = torch.arange(result.history.shape[1], device=result.history.device)
+    return result.history[result.iterations.to(columns.device), columns]
 
 
 def _write_vector(path: Path, system: System, result: LinearResult) -> None:
