@@ -81,16 +81,11 @@ class LinearSystemSolution(Answer):
     Attributes:
         direction: the trained direction, or the one that was chosen.
         system: the system that was solved; None for a distribution of systems.
-        result: of the solve; None before it, and for a distribution.
+        x: the solution (k, n); None before the solve, and for a distribution.
     """
 
-    def __init__(self, direction: Direction, system: System | None, result: LinearResult | None):
-        self.direction, self.system, self.result = direction, system, result
-
-    @property
-    def x(self) -> Tensor | None:
-        """The solution (k, n), or None where there is none (yet)."""
-        return None if self.result is None else self.result.x
+    def __init__(self, direction: Direction, system: System | None, x: Tensor | None):
+        self.direction, self.system, self.x = direction, system, x
 
 
 @final
@@ -104,6 +99,7 @@ class LinearSystemTraining(Training):
         self.system = None if own is None else on_device(own, device)
         self.evaluate_every, self.step_number = options.evaluate_every, 0
         self.result: LinearResult | None = None
+        self._x: Tensor | None = None  # of a state that was loaded
         self._now = clock(torch.device("cpu"))
         began = self._now()
         self.trainer = self._trainer()
@@ -149,7 +145,7 @@ class LinearSystemTraining(Training):
         return {"zero": self._errors(torch.zeros_like(self.system.b[0]))}
 
     def solution(self) -> LinearSystemSolution:
-        return LinearSystemSolution(self.direction, self.system, self.result)
+        return LinearSystemSolution(self.direction, self.system, self._x if self.result is None else self.result.x)
 
     def finish(self, folder: Path, say: Callable[[str], None] = lambda sentence: None) -> dict[str, Any]:
         """Write `direction.pt` and `x.h5`, and compare.
@@ -195,12 +191,17 @@ class LinearSystemTraining(Training):
         return "CG" if kind == "identity" else str(kind)
 
     def state_dict(self) -> dict[str, Any]:
-        state = self.trainer.state_dict() if self.trainer else None
-        return {"step": self.step_number, "trainer": state, "seconds": [self._data_seconds, self._step_seconds]}
+        return {
+            "step": self.step_number,
+            "trainer": self.trainer.state_dict() if self.trainer else None,
+            "seconds": [self._data_seconds, self._step_seconds],
+            "x": self._x if self.result is None else self.result.x,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step_number = state["step"]
         self._data_seconds, self._step_seconds = state["seconds"]
+        self.result, self._x = None, state["x"]
         if self.trainer is not None:
             self.trainer.load_state_dict(state["trainer"])
 

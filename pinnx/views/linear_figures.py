@@ -63,6 +63,10 @@ def histories_figure(tables: Sequence[Mapping[str, Any]], looks: Mapping[str, di
         axes.set_xlim(0, longest * 1.05)
         axes.set_xlabel("iteration")
         axes.set_title(_where(each))
+    # An exact solver falls to rounding in one iteration; the range is that of the others.
+    ends = [row["history"][-1] for each in tables for row in _measured(each) if row["history"][-1] > 0]
+    if ends:
+        panels[0].set_ylim(bottom=max(0.5 * min(ends), 0.02 * float(np.median(ends))))
     panels[0].set_ylabel("relative residual")
     _legend(figure, panels)
     return figure

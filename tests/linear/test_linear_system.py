@@ -138,6 +138,7 @@ class TestRuns:
         assert json.loads((folder / "run" / "result.json").read_text())["steps"] == 1
         loaded = pinnx.load(folder / "run")
         assert loaded.direction.kind == "jacobi"
+        assert np.array_equal(loaded.x.numpy(), found)
 
     def test_files_with_a_trained_direction(self, folder: Path) -> None:
         case = load_case(
