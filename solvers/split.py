@@ -26,7 +26,7 @@ class Split(ABC):
 
     @abstractmethod
     def noise(self, generator: torch.Generator) -> torch.Generator:
-        """What draws the samples of a stochastic estimator on this share; the given one is moved on alike everywhere."""
+        """What draws the samples of a stochastic estimator on this share; the given one moves on alike everywhere."""
 
     @abstractmethod
     def weighted(self, terms: dict[str, Tensor], batch: Sequence[Points]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import pinnx
-from pinnx.cli import catalog, check, cite, points, runs, solve
+from pinnx.cli import catalog, check, cite, points, runs, solve, sweep
 from pinnx.cli.arguments import Parser
 from pinnx.errors import InputErrors, PinnxError
 from pinnx.registry import user_mistake
@@ -46,7 +46,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="store_true", help="print the versions of pinnx, Python and PyTorch, and exit")
     top.set_defaults(run=None)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in (solve, check, catalog, runs, points, cite):
+    for module in (solve, check, catalog, runs, points, sweep, cite):
         module.add(commands)
     return top
 

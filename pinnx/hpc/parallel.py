@@ -1,8 +1,8 @@
 """Data-parallel training: the points of each step are split over processes, and gradients are summed.
 
-Every process holds the whole training, draws the same points from the same seed and moves its parameters alike; only the
-evaluation of the loss and its gradient is divided. One sum over processes a step carries the gradient, the terms of the
-loss, and whether a process is leaving.
+Every process holds the whole training, draws the same points from the same seed and moves its parameters alike; only
+the evaluation of the loss and its gradient is divided. One sum over processes a step carries the gradient, the terms of
+the loss, and whether a process is leaving.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class RankSplit(Split):
                 f"{type(training).__name__} cannot be split over processes; start it on one, or use the solver 'pinn'"
             )
         options, count = training.options, self.ranks.count
-        smallest = min([options.points, *([options.condition_points] if training.problem.conditions else [])])
+        smallest = min(options.points, options.condition_points) if training.problem.conditions else options.points
         if smallest < count:
             raise InputError(f"{count} processes cannot share {smallest} points; use more points or fewer processes")
         self._per_point = getattr(training.system.estimator, "noise", "shared") == "per-point"
@@ -235,7 +235,7 @@ class RankSplit(Split):
             yield
         except RuntimeError as error:  # torch's own, of a connection that broke
             self.over = True
-            reason = str(error).strip().partition("\n")[0]
+            reason = str(error).strip().partition("\n")[0].partition(". ")[0].rpartition("] ")[2]
             raise RankError(f"another process of the job is gone, killed or out of memory ({reason})") from error
         finally:
             self.seconds += time.perf_counter() - start

@@ -71,7 +71,7 @@ def is_locked(path: Path) -> bool:
 
 def _take(handle: int, path: Path, what: str) -> None:
     if fcntl is None:
-        return
+        return None
     patient_until = time.monotonic() + PATIENCE
     while True:
         try:
