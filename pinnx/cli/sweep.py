@@ -121,9 +121,12 @@ def make(arguments: argparse.Namespace, directory: Path) -> Sweep:
 
 def show_tally(tally: Tally, sweep: Sweep, *, quiet: bool) -> None:
     """Print how a sweep stands and what to do next."""
+    alike: dict[tuple[str, str], list[str]] = {}
     for name, reason in tally.reasons.items():
         if tally.states[name].bad:
-            print(f"pinnx: member {name} {tally.states[name].value}: {reason}", file=sys.stderr)
+            alike.setdefault((tally.states[name].value, reason), []).append(name)
+    for (state, reason), names in alike.items():
+        print(f"pinnx: {state}: {', '.join(sorted(names))}: {reason}", file=sys.stderr)
     if not quiet:
         again = f"; go on with `pinnx sweep {sweep.path}`" if tally.exit_code == 3 else ""
         print(f"{tally.sentence()}{again}\nsweep directory: {sweep.path}")

@@ -161,7 +161,7 @@ def _ended(member: Member, status: int, result: Tally, say: Callable[[str], None
         words += [f"error {error_text(found.errors['relative_l2'])}"] if found.errors else []
     reason = "in another process" if status == _ELSEWHERE else result.reasons.get(member.name, "")
     settings = " ".join(f"{key}={value}" for key, value in member.own.items())
-    parts = ["  ".join(words), settings, reason]
+    parts = ["  ".join(words), settings, reason if len(reason) <= 60 else reason[:59] + "…"]
     done = f"[{result.count(State.DONE)}/{result.total}]"
     say("  ".join([done, *filter(None, parts)]))
 
