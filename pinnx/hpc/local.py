@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import IO, final
@@ -175,10 +175,8 @@ def _look(member: Member, result: Tally) -> None:
 
 
 def _send(orders: IO[bytes], order: dict[str, str]) -> None:
-    try:
+    with suppress(BrokenPipeError):  # the end of its answers will tell
         orders.write(json.dumps(order).encode() + b"\n")
-    except BrokenPipeError:
-        pass  # the end of its answers will tell
 
 
 @contextmanager

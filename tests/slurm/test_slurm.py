@@ -20,7 +20,8 @@ from tests.slurm.conftest import Desk
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
-LONG, PAUSE = 700, 0.1
+#: Steps that take longer than the job has until Slurm sends its signal, 55 to 90 seconds after the start.
+LONG, PAUSE = 1000, 0.1
 
 
 def assert_alike(found: Path, expected: Path) -> None:
@@ -47,7 +48,7 @@ def whole(desk: Desk) -> Path:
 def late(desk: Desk) -> str:
     """The number of a job that needs more time than it has."""
     desk.case("late", steps=LONG, seed=8821)
-    return desk.submit("late.toml", "--time", "1", "--signal", "USR1@20", "--requeue", pause=PAUSE)
+    return desk.submit("late.toml", "--time", "2", "--signal", "USR1@30", "--requeue", pause=PAUSE)
 
 
 def test_an_array_of_four_cases(desk: Desk, cluster: Cluster, late: str) -> None:
@@ -89,11 +90,11 @@ def test_two_processes_of_srun_are_one_run(desk: Desk, cluster: Cluster) -> None
 def test_cancelled_in_the_middle_of_checkpoints(desk: Desk, cluster: Cluster) -> None:
     """Nothing is corrupt, however often, and the run ends as if it had never been cancelled."""
     # one checkpoint a step, of some megabytes: most of the time goes into writing them
-    desk.case("cancelled", steps=40, seed=66_403, checkpoint_every=1, width=400)
+    desk.case("cancelled", steps=150, seed=66_403, checkpoint_every=1, width=400)
     run = RunDirectory(desk.run("cancelled"))
     cancelled = 0
     for attempt in range(4):
-        job = desk.submit("cancelled.toml", "--time", "5", pause=0.05)
+        job = desk.submit("cancelled.toml", "--time", "5", pause=0.1)
         before = Checkpoints(run.checkpoints).newest_step or 0
         wait_for(
             lambda before=before, job=job: (
@@ -114,13 +115,13 @@ def test_cancelled_in_the_middle_of_checkpoints(desk: Desk, cluster: Cluster) ->
         read_metrics(run.metrics)
     assert cancelled >= 2
     desk.pinnx("sweep", "jobs/cancelled", "--quiet")
-    desk.case("uncancelled", steps=40, seed=66_403, width=400)
+    desk.case("uncancelled", steps=150, seed=66_403, width=400)
     desk.pinnx("solve", "uncancelled.toml", "--quiet", "--no-figures")
     assert_alike(run.path, desk.run("uncancelled"))
 
 
 def test_out_of_time_goes_on_by_requeue(desk: Desk, cluster: Cluster, late: str, whole: Path) -> None:
-    deadline, requeued = time.monotonic() + 400, 0
+    deadline, requeued = time.monotonic() + 600, 0
     while cluster.state(late) != "COMPLETED":
         assert time.monotonic() < deadline, cluster.logs() + log(desk.run("late"))
         if cluster.state(late) == "PENDING":  # Slurm lets a requeued job wait for two minutes
