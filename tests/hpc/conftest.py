@@ -62,8 +62,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "user").mkdir()
     (tmp_path / "user" / "mine.py").write_text(MINE)
     (tmp_path / "user" / "beside.py").write_text(BESIDE)
-    own = CASE.replace('name = "poisson"\ndimension = 2', 'name = "./user/mine.py:Mine"')
-    (tmp_path / "mine.toml").write_text(own.replace("condition_points = 8\n", ""))
+    (tmp_path / "user" / "alone").mkdir()
+    (tmp_path / "user" / "alone" / "alone.py").write_text(
+        MINE.replace("import beside\n", "").replace("beside.source", "lambda points: points.x.prod(1)")
+    )
+    for place in ("mine.py", "alone/alone.py"):
+        own = CASE.replace('name = "poisson"\ndimension = 2', f'name = "./{place}:Mine"')
+        (tmp_path / "user" / f"{Path(place).stem}.toml").write_text(own)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PINNX_SITE", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

@@ -57,7 +57,7 @@ def test_an_array_of_four_cases(desk: Desk, cluster: Cluster, late: str) -> None
         desk.case(name, steps=20 + index, seed=7_301 + index)
     job = desk.submit(*(f"{name}.toml" for name in names), "--time", "5", "--output", "jobs/four")
     for index in range(4):
-        assert cluster.wait_until(f"{job}_{index}", "COMPLETED", "FAILED", patience=120) == "COMPLETED"
+        assert cluster.wait_until(f"{job}_{index}", "COMPLETED", "FAILED", patience=300) == "COMPLETED"
     for index, name in enumerate(names):
         result = RunDirectory(desk.run(name)).read_result()
         assert result is not None
@@ -79,7 +79,7 @@ def test_two_processes_of_srun_are_one_run(desk: Desk, cluster: Cluster) -> None
     desk.pinnx("solve", "single.toml", "--quiet", "--no-figures")
     desk.case("double", steps=30, seed=40_127)
     job = desk.submit("double.toml", "--tasks-per-node", "2", "--time", "5")
-    assert cluster.wait_until(job, "COMPLETED", "FAILED", patience=120) == "COMPLETED"
+    assert cluster.wait_until(job, "COMPLETED", "FAILED", patience=300) == "COMPLETED"
     result = RunDirectory(desk.run("double")).read_result()
     assert result is not None
     assert any(note.startswith("2 processes (srun)") for note in result.notes)
@@ -141,15 +141,15 @@ def test_a_node_that_disappears_costs_the_steps_since_the_last_checkpoint(desk: 
     desk.case("lost", steps=120, seed=30_911, checkpoint_every=every)
     job = desk.submit("lost.toml", "--time", "10", "--requeue", pause=PAUSE)
     run = RunDirectory(desk.run("lost"))
-    wait_for(lambda: (Checkpoints(run.checkpoints).newest_step or 0) >= 2 * every, "two checkpoints", 120)
+    wait_for(lambda: (Checkpoints(run.checkpoints).newest_step or 0) >= 2 * every, "two checkpoints", 300)
     saved = Checkpoints(run.checkpoints).newest_step or 0
     cluster.lose_node()
     assert not run.is_locked
     saved = Checkpoints(run.checkpoints).newest_step or saved
-    cluster.wait_until(job, "PENDING", patience=120)
+    cluster.wait_until(job, "PENDING", patience=300)
     cluster.start_node()
     cluster.call("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
-    assert cluster.wait_until(job, "COMPLETED", "FAILED", patience=180) == "COMPLETED"
+    assert cluster.wait_until(job, "COMPLETED", "FAILED", patience=300) == "COMPLETED"
     resumed = [int(step) for step in re.findall(r"resumed after step (\d+)", log(run.path))]
     assert resumed == [saved]
     desk.case("kept", steps=120, seed=30_911)
