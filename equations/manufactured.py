@@ -6,7 +6,7 @@ u(x) = (1 - |x|²) S(a),  S = Σ_{i<d} c_i sin φ_i,  φ_i = a_i + cos a_{i+1} +
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -45,48 +45,76 @@ def two_body_solution(dimension: int, frequency: float, seed: int) -> Known:
     waves = _Waves(normal(dimension - 1, seed))
 
     def value(points: Points) -> Tensor:
-        return (1 - points.x.square().sum(1)) * waves.value(kappa * points.x)
+        return (1 - points.x.square().sum(1)) * waves.at(kappa * points.x).value()
 
     def gradient(points: Points) -> Tensor:
         x = points.x
         bump = 1 - x.square().sum(1, keepdim=True)
-        return bump * kappa * waves.gradient(kappa * x) - 2 * x * waves.value(kappa * x)[:, None]
+        here = waves.at(kappa * x)
+        return bump * kappa * here.gradient() - 2 * x * here.value()[:, None]
 
     def laplacian(points: Points) -> Tensor:
         # Δ(b S) = b ΔS + 2 ∇b·∇S + S Δb with b = 1 - |x|²; and x·∇S = a·∂S/∂a.
-        x, a = points.x, kappa * points.x
-        flow = (a * waves.gradient(a)).sum(1)
-        bump = 1 - x.square().sum(1)
-        return bump * kappa**2 * waves.laplacian(a) - 4 * flow - 2 * dimension * waves.value(a)
+        bump, here = 1 - points.x.square().sum(1), waves.at(kappa * points.x)
+        return bump * kappa**2 * here.laplacian() - 4 * here.flow() - 2 * dimension * here.value()
 
     return Known("exact", value, gradient=gradient, laplacian=laplacian, symbol=r"u^{\ast}")
 
 
 class _Waves:
-    """S(a) and its derivatives in a."""
+    """S, by its coefficients c."""
 
     def __init__(self, coefficients: Tensor):
         self.coefficients = coefficients
 
-    def value(self, a: Tensor) -> Tensor:
-        return self._phases(a).sin() @ self.coefficients.to(a)
+    def at(self, a: Tensor) -> _WavesAt:
+        """S at points a (n, d)."""
+        return _WavesAt(self.coefficients.to(a), a)
 
-    def gradient(self, a: Tensor) -> Tensor:
-        head, tail = a[:, :-1], a[:, 1:]
-        outer = self._phases(a).cos() * self.coefficients.to(a)
-        result = torch.zeros_like(a)
-        result[:, :-1] += outer * (1 - tail * head.sin())
-        result[:, 1:] += outer * (head.cos() - tail.sin())
+
+class _WavesAt:
+    """S and its derivatives in a at some points; sines and cosines are the cost, and each is taken once."""
+
+    def __init__(self, coefficients: Tensor, a: Tensor):
+        self.coefficients, self.a = coefficients, a
+        self.head, self.tail = a[:, :-1], a[:, 1:]
+        self.cosines = a.cos()
+        self.phases = self.head + self.cosines[:, 1:] + self.tail * self.cosines[:, :-1]
+
+    @cached_property
+    def _sines(self) -> Tensor:
+        return self.a.sin()
+
+    @cached_property
+    def _sine(self) -> Tensor:
+        return self.phases.sin()
+
+    @cached_property
+    def _cosine(self) -> Tensor:
+        return self.phases.cos()
+
+    @cached_property
+    def _slopes(self) -> tuple[Tensor, Tensor]:
+        """∂φ_i/∂a_i and ∂φ_i/∂a_{i+1}."""
+        sines = self._sines
+        return 1 - self.tail * sines[:, :-1], self.cosines[:, :-1] - sines[:, 1:]
+
+    def value(self) -> Tensor:
+        return self._sine @ self.coefficients
+
+    def gradient(self) -> Tensor:
+        outer = self._cosine * self.coefficients
+        result = torch.zeros_like(self.a)
+        for part, slope in zip((result[:, :-1], result[:, 1:]), self._slopes, strict=True):
+            part += outer * slope
         return result
 
-    def laplacian(self, a: Tensor) -> Tensor:
-        head, tail = a[:, :-1], a[:, 1:]
-        phases = self._phases(a)
-        slopes = (1 - tail * head.sin()).square() + (head.cos() - tail.sin()).square()
-        bends = tail * head.cos() + tail.cos()
-        return -(phases.sin() * slopes + phases.cos() * bends) @ self.coefficients.to(a)
+    def flow(self) -> Tensor:
+        """a·∇S."""
+        own, next_one = self._slopes
+        return (self._cosine * (self.head * own + self.tail * next_one)) @ self.coefficients
 
-    @staticmethod
-    def _phases(a: Tensor) -> Tensor:
-        head, tail = a[:, :-1], a[:, 1:]
-        return head + tail.cos() + tail * head.cos()
+    def laplacian(self) -> Tensor:
+        own, next_one = self._slopes
+        bends = self.tail * self.cosines[:, :-1] + self.cosines[:, 1:]
+        return -(self._sine * (own.square() + next_one.square()) + self._cosine * bends) @ self.coefficients

@@ -18,8 +18,8 @@ from pinnx.trial import Affine
 class SineGordon(Equation):
     """Δu + sin u = g in the unit ball, u = 0 on the sphere, with the manufactured solution of `AllenCahn`.
 
-    The sine of u has no unbiased estimate from finitely many samples of u: a stochastic estimator can correct the loss,
-    not this term.
+    Where u itself is estimated (smoothing with Stein's weights), its sine has no unbiased estimate from finitely many
+    samples: the loss can be corrected, not this term.
     """
 
     references: ClassVar[tuple[str, ...]] = (

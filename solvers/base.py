@@ -9,6 +9,7 @@ import torch
 
 from pinnx.networks.base import NetworkSpec
 from pinnx.problem import Problem
+from pinnx.solvers.diagnostics import Diagnostics, Which
 from pinnx.solvers.errors import Errors
 from pinnx.solvers.solution import Solution
 
@@ -68,6 +69,15 @@ class Training(ABC):
     @abstractmethod
     def baselines(self) -> dict[str, Errors | None]:
         """Errors of the trivial answers `zero`, `constant` and `affine` on the same test points."""
+
+    def diagnose(self, which: Which = "own", seconds: float = 0.5) -> Diagnostics | None:
+        """Noise, bias and cost of its estimator and of others, or None where it has none; changes nothing in the state.
+
+        Args:
+            which: the estimator of this training only, or others besides (see `pinnx.solvers.diagnostics`).
+            seconds: about how long each estimator's draws, and its steps, may take.
+        """
+        return None
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -13,11 +13,14 @@ from torch import Tensor
 from pinnx.errors import DivergedError, UnsupportedError
 from pinnx.expr import Points
 from pinnx.networks.base import NetworkSpec
+from pinnx.networks.compiled import CompiledTail
 from pinnx.options import at_least, check_limits, option, positive
 from pinnx.problem import Problem
 from pinnx.solvers.base import Solver, Training
 from pinnx.solvers.derivatives.auto import Auto
 from pinnx.solvers.derivatives.base import DerivativeEstimator
+from pinnx.solvers.diagnostics import SEED as DIAGNOSTICS_SEED
+from pinnx.solvers.diagnostics import Diagnostics, Which, diagnose
 from pinnx.solvers.errors import Errors, TestSet, baselines
 from pinnx.solvers.loss import loss_for
 from pinnx.solvers.solution import TEST_SEED, Solution, build_network
@@ -47,7 +50,9 @@ class Pinn(Solver):
     optimizer: Optimizer = option(Adam, "how parameters move")
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
     evaluate_every: int = option(500, "steps between measurements of the error on the test points", at_least(1))
-    compile: bool = option(False, "compile the loss with torch.compile (pays for long runs on a GPU)")
+    compile: bool = option(
+        False, "torch.compile the loss, or with smoothing the network (pays for long runs)"
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -79,7 +84,9 @@ class PinnTraining(Training):
         self._batch: list[Points] | None = None
         self._batch_state = self.generator.get_state()
         self._terms: Callable[..., dict[str, Tensor]] = self.loss.terms
-        if options.compile:
+        if options.compile and self.system.estimator.stochastic:
+            self.system.network = CompiledTail(self.network)
+        elif options.compile:
             self._terms = torch.compile(self.loss.terms)
         self._tests: TestSet | None = None
         self.split: Split = Whole()
@@ -111,6 +118,11 @@ class PinnTraining(Training):
 
     def baselines(self) -> dict[str, Errors | None]:
         return baselines(self._test_set())
+
+    def diagnose(self, which: Which = "own", seconds: float = 0.5) -> Diagnostics:
+        batch = self._sample(torch.Generator(self.device).manual_seed(DIAGNOSTICS_SEED))
+        estimator, steps = self.options.derivatives, self.total_steps
+        return diagnose(self.problem, self.network, estimator, batch, which=which, seconds=seconds, total_steps=steps)
 
     @property
     def network_evaluations(self) -> int:  # type: ignore[override]
@@ -148,11 +160,14 @@ class PinnTraining(Training):
         if not (fresh or due):
             return
         self._batch_state = self.generator.get_state()
+        self._batch = self._sample(self.generator)
+
+    def _sample(self, generator: torch.Generator) -> list[Points]:
         options, draw = self.options, {"dtype": self.dtype, "method": self.options.sampling}
-        batch = [self.problem.domain.sample(options.points, self.generator, **draw)]
+        batch = [self.problem.domain.sample(options.points, generator, **draw)]
         domains = (condition.domain for condition in self.problem.conditions)
-        batch.extend(domain.sample(options.condition_points, self.generator, **draw) for domain in domains)
-        self._batch = batch
+        batch.extend(domain.sample(options.condition_points, generator, **draw) for domain in domains)
+        return batch
 
     def _loss_and_gradient(self) -> tuple[Tensor, dict[str, float]]:
         assert self._batch is not None
@@ -190,8 +205,11 @@ class PinnTraining(Training):
                 f"the optimizer {self.options.optimizer.kind!r} compares losses along a line, and the derivatives "
                 f"{estimator.kind!r} change them at every evaluation; use adam or soap, or exact derivatives"
             )
-        if estimator.stochastic and self.options.compile:
-            raise UnsupportedError("compile = true needs exact derivatives: auto, taylor or autodiff")
+        if self.options.compile and estimator.stochastic and not getattr(estimator, "compilable", False):
+            raise UnsupportedError(
+                f"compile = true cannot serve the derivatives {estimator.kind!r}, which draw directions of Taylor "
+                "series; use smoothing, or exact derivatives"
+            )
 
     def _snapshot(self) -> Callable[[], None]:
         """A function that undoes a step of an optimizer that moves the parameters between evaluations."""

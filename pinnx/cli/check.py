@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.resources
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ _EPILOG = """\
 examples:
   pinnx check my_case.toml
   pinnx check my_case.toml --set equation.dimension=100000
+  pinnx check my_case.toml --estimators         compare all ways to get derivatives
+  pinnx check my_case.toml --json > check.json
   pinnx check --schema > case.schema.json       for editors that complete and check TOML
 """
 
@@ -26,11 +29,16 @@ def add(commands: Commands) -> None:
     check = commands.add_parser(
         "check",
         help="check a case without solving it",
-        description="Read a case, build it and do one step; print the parameters, the memory and the time of a step.",
+        description="Read a case, build it and do a few steps; print the parameters, memory and time of a step, "
+        "and how noisy and expensive the estimators of derivatives are.",
         epilog=_EPILOG,
     )
     add_case(check, nargs="?")
     check.add_argument("--schema", action="store_true", help="print the JSON schema of case files instead")
+    check.add_argument(
+        "--estimators", action="store_true", help="measure every estimator of derivatives, with all figures"
+    )
+    check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=_check)
 
 
@@ -48,8 +56,17 @@ def _check(arguments: argparse.Namespace) -> int:
     case = case_from(arguments)
     from pinnx.run import check
 
+    table = check(case, "every") if arguments.estimators else check(case)
+    if arguments.json:
+        print(json.dumps(table, indent=2, ensure_ascii=False))
+        return 0
+    diagnostics = table.pop("diagnostics", None)
     print(f"{arguments.case}: {case.heading}")
-    print("\n".join(figures(check(case))))
+    print("\n".join(figures(table)))
+    if diagnostics is not None:
+        from pinnx.cli.estimators import show
+
+        show(diagnostics, every=arguments.estimators)
     return 0
 
 

@@ -15,6 +15,7 @@ from pinnx.expr.analysis import (
 )
 from pinnx.expr.atoms import (
     Atom,
+    Biharmonic,
     Directional,
     Gradient,
     Known,
@@ -24,6 +25,7 @@ from pinnx.expr.atoms import (
     Symbol,
     Unknown,
     Value,
+    biharmonic,
     directional,
     dt,
     grad,
@@ -52,6 +54,7 @@ from pinnx.expr.points import Coordinates, Points
 
 __all__ = [
     "Atom",
+    "Biharmonic",
     "Coefficient",
     "Coordinate",
     "Coordinates",
@@ -72,6 +75,7 @@ __all__ = [
     "add",
     "as_expr",
     "atoms",
+    "biharmonic",
     "cos",
     "degree",
     "directional",

@@ -165,6 +165,18 @@ class SecondOrder(Atom):
 
 @final
 @dataclass(frozen=True)
+class Biharmonic(Atom):
+    """The Laplacian of the Laplacian over a coordinate group."""
+
+    group: str = "x"
+
+    @property
+    def order(self) -> int:
+        return 4
+
+
+@final
+@dataclass(frozen=True)
 class Partial(Atom):
     """A mixed partial derivative of any order: `columns` lists (group, index) once per differentiation, sorted."""
 
@@ -194,9 +206,17 @@ def grad(u: Symbol, group: str | Coordinate = "x") -> Expr:
     return Gradient(_symbol(u), group=_vector_group(group))
 
 
-def laplacian(u: Symbol, group: str | Coordinate = "x") -> Expr:
-    """The Laplacian over a coordinate group."""
-    return SecondOrder(_symbol(u), group=_vector_group(group))
+def laplacian(u: Symbol | Expr, group: str | Coordinate = "x") -> Expr:
+    """The Laplacian over a coordinate group; that of a Laplacian is the biharmonic operator."""
+    group = _vector_group(group)
+    if isinstance(u, SecondOrder) and u.matrix is None and u.group == group:
+        return Biharmonic(u.of, group=group)
+    return SecondOrder(_symbol(u), group=group)
+
+
+def biharmonic(u: Symbol, group: str | Coordinate = "x") -> Expr:
+    """The biharmonic operator over a coordinate group: the Laplacian of the Laplacian, one atom in any dimension."""
+    return Biharmonic(_symbol(u), group=_vector_group(group))
 
 
 def hessian(u: Symbol, group: str | Coordinate = "x") -> Hessian:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import grad, jvp, vmap
 
 from pinnx.errors import UnsupportedError
-from pinnx.expr.atoms import Atom, Directional, Gradient, Matrix, Partial, SecondOrder, Value
+from pinnx.expr.atoms import Atom, Biharmonic, Directional, Gradient, Matrix, Partial, SecondOrder, Value
 from pinnx.expr.points import Points
 
 #: Elements of the largest intermediate tensor; directions are processed in chunks that respect it.
@@ -49,6 +49,9 @@ def differentiate(function: RowFunction, atom: Atom, points: Points, vector: Ten
         return gradient if vector is None else (gradient * vector).sum(-1)
     if isinstance(atom, SecondOrder):
         return _second_order(function, atom, points)
+    if isinstance(atom, Biharmonic):
+        columns = points.coordinates.columns(atom.group)
+        return vmap(_laplacian(_laplacian(function, columns), columns))(rows)
     raise UnsupportedError(f"automatic differentiation does not know the atom {type(atom).__name__}")
 
 
@@ -57,6 +60,17 @@ def _along(function: RowFunction, column: int, like: Tensor) -> RowFunction:
     direction = torch.zeros_like(like[0])
     direction[column] = 1
     return lambda row: jvp(function, (row,), (direction,))[1]
+
+
+def _laplacian(function: RowFunction, columns: slice) -> RowFunction:
+    """The Laplacian of a row function over some of its columns."""
+    gradient = grad(function)
+
+    def sum_of_curvatures(row: Tensor) -> Tensor:
+        axes = torch.eye(row.shape[0], dtype=row.dtype, device=row.device)[columns]
+        return vmap(lambda axis: jvp(gradient, (row,), (axis,))[1] @ axis)(axes).sum()
+
+    return sum_of_curvatures
 
 
 def _second_order(function: RowFunction, atom: SecondOrder, points: Points) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from pinnx.expr.atoms import Atom, Directional, Gradient, Partial, SecondOrder, Symbol, Value
+from pinnx.expr.atoms import Atom, Biharmonic, Directional, Gradient, Partial, SecondOrder, Symbol, Value
 from pinnx.expr.nodes import (
     Coefficient,
     Component,
@@ -137,6 +137,8 @@ class _Printer:
             if self.latex:
                 return rf"\mathrm{{tr}}\left({name} \, \nabla^2{under} {of}\right)"
             return f"trace({name}, hessian({of}{under}))"
+        if isinstance(atom, Biharmonic):
+            return rf"\Delta{under}^{{2}} {of}" if self.latex else f"biharmonic({of}{under})"
         if isinstance(atom, Partial):
             return self._partial(atom, of)
         raise TypeError(f"no printer for {type(atom).__name__}")

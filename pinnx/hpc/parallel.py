@@ -27,6 +27,7 @@ from pinnx.expr import Points
 from pinnx.hpc.ranks import Ranks
 from pinnx.run.running import Manner
 from pinnx.solvers.base import Training
+from pinnx.solvers.diagnostics import Diagnostics, Which
 from pinnx.solvers.errors import Errors
 from pinnx.solvers.pinn import PinnTraining
 from pinnx.solvers.solution import Solution
@@ -277,6 +278,9 @@ class Leader(Training):
 
     def baselines(self) -> dict[str, Errors | None]:
         return self.inner.baselines()
+
+    def diagnose(self, which: Which = "own", seconds: float = 0.5) -> Diagnostics | None:
+        return self.inner.diagnose(which, seconds)
 
     def state_dict(self) -> dict[str, Any]:
         return self.inner.state_dict()

@@ -13,18 +13,24 @@ from pinnx.run.environment import device_name, peak_memory
 
 if TYPE_CHECKING:
     from pinnx.case import Case
+    from pinnx.solvers.diagnostics import Which
 
 #: Steps that are timed at most, and the seconds that they may take together.
 TIMED_STEPS, TIMED_SECONDS = 7, 10.0
 
 
-def check(case: Case) -> dict[str, Any]:
+def check(case: Case, which: Which = "compact") -> dict[str, Any]:
     """Build a case and do a few of its steps; nothing is written.
+
+    Args:
+        case: the case.
+        which: the estimators of derivatives that are compared.
 
     Returns:
         Figures by name: equation, dimension, parameters, steps, seconds_per_step (median, after a first step that is
         not counted), network_evaluations_per_step, seconds_per_evaluation of the error, estimated_seconds of the whole
-        run, peak_memory_bytes, loss of the first step, device, threads, notes.
+        run, peak_memory_bytes, loss of the first step, device, threads, notes; and `diagnostics` of the estimators
+        after these steps (see `pinnx.solvers.diagnostics`), where the solver has such.
 
     Raises:
         InputError: the case cannot be built.
@@ -34,12 +40,12 @@ def check(case: Case) -> dict[str, Any]:
     if case.threads is not None:
         torch.set_num_threads(case.threads)
     try:
-        return _check(case)
+        return _check(case, which)
     finally:
         torch.set_num_threads(before)
 
 
-def _check(case: Case) -> dict[str, Any]:
+def _check(case: Case, which: Which) -> dict[str, Any]:
     device = torch_device(case.device)
     problem = case.equation.problem()
     training = case.solver.start(problem, case.network, seed=case.seed, device=device)
@@ -62,6 +68,8 @@ def _check(case: Case) -> dict[str, Any]:
         if seconds_per_step is None
         else training.total_steps * seconds_per_step + evaluations * seconds_per_evaluation
     )
+    memory = peak_memory(device)  # before others than the case's own estimator take theirs
+    diagnostics = training.diagnose(which)
     residuals = [f"{residual.text()} = 0" for residual in case.equation.residuals()]
     return {
         "equation": residuals if len(residuals) > 1 else residuals[0],
@@ -72,9 +80,10 @@ def _check(case: Case) -> dict[str, Any]:
         "seconds_per_evaluation": seconds_per_evaluation,
         "estimated_seconds": estimate,
         "network_evaluations_per_step": (training.network_evaluations - counted) / steps if steps else None,
-        "peak_memory_bytes": peak_memory(device),
+        "peak_memory_bytes": memory,
         "loss": first["loss"],
         "device": f"{device} ({device_name(device)})",
         "threads": torch.get_num_threads(),
         "notes": list(training.notes),
+        **({} if diagnostics is None else {"diagnostics": diagnostics.as_dict()}),
     }

@@ -31,6 +31,7 @@ class RunDirectory:
         self.case = self.path / "case.toml"
         self.problem = self.path / "problem.json"
         self.environment = self.path / "environment.json"
+        self.diagnostics = self.path / "diagnostics.json"
         self.metrics = self.path / "metrics.h5"
         self.checkpoints = self.path / "checkpoints"
         self.solution = self.path / "solution.h5"

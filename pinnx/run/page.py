@@ -11,7 +11,7 @@ from typing import Any
 
 from pinnx.run.directory import RunDirectory
 from pinnx.run.files import read_json
-from pinnx.run.progress import BASELINE_LABELS, duration, error_text, rate
+from pinnx.run.progress import BASELINE_LABELS, duration, error_text, rate, with_error
 from pinnx.run.result import BASELINE_NAMES, ERROR_NAMES, Result
 from pinnx.run.typesetting import formula_html
 
@@ -39,6 +39,7 @@ def page(run: RunDirectory, images: Mapping[str, bytes], captions: Mapping[str, 
         *_section("Equation", _equation(run)),
         *_section("Results", _results(result)),
         *(_figure(name, image, captions.get(name, "")) for name, image in images.items()),
+        *_section("Derivatives", _derivatives(run)),
         *_section("Cost", _costs(result)),
         *_section("Notes", _notes(result)),
         *_section("Case", [f"<pre>{_escape(case)}</pre>"]),
@@ -123,6 +124,35 @@ def _figure(name: str, image: bytes, caption: str) -> str:
     width = int.from_bytes(image[16:20], "big") // 2  # as the header of a PNG has it; drawn for dense screens
     picture = f'<img alt="{_escape(name)}" width="{width}" src="{source}">'
     return f"<figure>{picture}<figcaption>{_escape(caption)}</figcaption></figure>"
+
+
+def _derivatives(run: RunDirectory) -> Iterator[str]:
+    """How noisy and expensive the estimator of derivatives is at the solution."""
+    if not run.diagnostics.is_file():
+        return
+    diagnostics = read_json(run.diagnostics)
+    for each in diagnostics["estimators"]:
+        seconds, memory = each["seconds_per_step"], each["peak_memory_bytes"]
+        noise = {
+            "variance of the residual": each["variance"],
+            "bias of its square": with_error(each["bias"], each["bias_error"]),
+            "mean square of the exact residual": diagnostics["mean_square"],
+        }
+        yield _pairs(
+            {
+                "estimator": each["name"],
+                "samples": each["samples"],
+                **({key: _scientific(value) for key, value in noise.items()} if each["stochastic"] else {}),
+                "network evaluations per point and step": each["evaluations"],
+                "memory of a step": None if memory is None else f"{memory / 2**20:,.1f} MiB",
+                "time of a step": None if seconds is None else f"{1e3 * seconds:.3g} ms",
+            }
+        )
+    yield "<ul>" + "".join(f"<li>{_escape(note)}</li>" for note in diagnostics["notes"]) + "</ul>"
+
+
+def _scientific(value: Any) -> Any:
+    return f"{value:.2e}" if isinstance(value, float) else value
 
 
 def _costs(result: Result | None) -> Iterator[str]:

@@ -98,11 +98,38 @@ def _losses(axes: Axes, position: np.ndarray, metrics: Mapping[str, np.ndarray])
         axes.plot(*shown, color=color, linewidth=0.5, alpha=0.3)
         axes.plot(*_thinned(position, smooth), color=color, linewidth=1.4 if index == 0 else 1.0, label=name)
     every = np.concatenate([values[np.isfinite(values)] for values in curves.values()])
+    _mark_switch(axes, position, metrics)
     if len(every) and every.min() > 0:
         axes.set_yscale("log")
     elif len(every) and np.abs(every).max() > 0:  # a loss whose estimate can be negative
         smallest = float(np.quantile(np.abs(every[every != 0]), 0.05))
         axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(smallest)))  # ticks sit at powers of ten
+
+
+def _mark_switch(axes: Axes, position: np.ndarray, metrics: Mapping[str, np.ndarray]) -> None:
+    """A line where a hybrid loss leaves the biased estimate for the unbiased one."""
+    unbiased = metrics.get("unbiased")
+    if unbiased is None:
+        return
+    after = np.flatnonzero((unbiased[1:] == 1) & (unbiased[:-1] == 0))
+    if not len(after):
+        return
+    row = int(after[0]) + 1
+    place = float(position[row])
+    # Loss falls: what is left of the line lies high, and what is right of an early one lies low.
+    left = place > 0.4 * float(position[-1])
+    axes.axvline(place, color="0.35", linestyle=":", linewidth=1.0, zorder=1.5)
+    axes.annotate(
+        f"unbiased\nfrom step {metrics[STEP][row]:.0f}",
+        (place, 0.04 if left else 0.96),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if left else 4, 0),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="bottom" if left else "top",
+        fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.0},
+    )
 
 
 def _errors(axes: Axes, position: np.ndarray, error: np.ndarray, baselines: Mapping[str, ErrorTable | None]) -> None:

@@ -201,6 +201,13 @@ def error_text(value: float | None) -> str:
     return "–" if value is None else f"{value:.2e}"
 
 
+def with_error(value: float | None, error: float | None) -> str | None:
+    """A number and its standard error, if that is worth mentioning."""
+    if value is None:
+        return None
+    return f"{value:.2e}" + (f" ± {error:.0e}" if error is not None and error > 0.05 * abs(value) else "")
+
+
 #: Characters that the numbers beside the bar take up.
 _STATE_WIDTH = 72
 

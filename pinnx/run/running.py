@@ -32,6 +32,9 @@ from pinnx.status import Outcome, Status
 if TYPE_CHECKING:
     from pinnx.case import Case
 
+#: Seconds that the draws, and the steps, of the diagnostics at the end of a run take at most, if steps are quick.
+DIAGNOSTICS_SECONDS = 0.2
+
 #: What may differ between a run and the case that it is resumed with: it changes no step.
 _FREE = ("title", "device", "threads", "output")
 
@@ -198,9 +201,18 @@ def _measure(
 
 def _finish(training: Training, run: RunDirectory, result: Result, progress: Progress, *, figures: bool) -> None:
     """Figures and report, for all but a run that was asked to end soon; then the table of errors."""
+    if figures and result.status.outcome is Outcome.DONE:
+        write_diagnostics(run, training)
     if figures and result.status.outcome is not Outcome.STOPPED:
         write_figures_and_report(run, training.solution(), training.step_number)
     progress.finish(result)
+
+
+def write_diagnostics(run: RunDirectory, training: Training) -> None:
+    """Measure the estimator of derivatives at the solution reached; takes a few steps' time."""
+    diagnostics = training.diagnose("own", DIAGNOSTICS_SECONDS)
+    if diagnostics is not None:
+        write_json(run.diagnostics, diagnostics.as_dict())
 
 
 def _with_advice(status: Status, run: RunDirectory) -> Status:

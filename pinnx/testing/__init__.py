@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from pinnx.testing.equations import EquationConformance
 from pinnx.testing.estimators import EstimatorConformance
+from pinnx.testing.linear import LinearSolverConformance
 
-__all__ = ["EquationConformance", "EstimatorConformance"]
+__all__ = ["EquationConformance", "EstimatorConformance", "LinearSolverConformance"]

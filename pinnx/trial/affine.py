@@ -11,6 +11,7 @@ import torch
 from pinnx.errors import UnsupportedError
 from pinnx.expr import (
     Atom,
+    Biharmonic,
     Coefficient,
     Directional,
     Expr,
@@ -66,6 +67,11 @@ class Affine(TrialSolution):
             along = multiply(2.0, _flow(a, atom))
             cross = dot(along, Gradient(f, group=atom.group))
             return add(multiply(a, atom), cross, multiply(Value(f), atom.on(a)))
+        if isinstance(atom, Biharmonic):
+            raise UnsupportedError(
+                f"the trial solution a·f + c has no product rule for {atom} where a varies; state the conditions as "
+                "soft ones, or write the equation as a system for u and its Laplacian"
+            )
         raise UnsupportedError(f"the trial solution a·f + c has no product rule for {atom}")
 
 

@@ -57,7 +57,11 @@ class DerivativeEstimator(ABC):
         reason = self.refusal(network, atoms)
         if reason is not None:
             raise UnsupportedError(f"the derivatives {self.kind!r} cannot serve here, because {reason}")
-        return self, f"derivatives: {self.kind}, as asked"
+        return self, f"derivatives: {self.kind}, as asked{self.details(network)}"
+
+    def details(self, network: Network) -> str:
+        """What the note says further of the options, as a clause; empty for none."""
+        return ""
 
     def evaluations(self, atoms: Sequence[Atom], samples: int = 0) -> int:
         """Number of network evaluations per point of one pass.

@@ -58,6 +58,15 @@ def random_directions(
     return torch.cat([next(drawn[size]) for size in blocks])
 
 
+def described(law: Law, space: str, network: Network) -> str:
+    """The directions in words, with the rank of the first layer where they live in its row space."""
+    affine = network.first_affine()
+    reduced = space == "rows" and affine is not None and affine[0].shape[1] > affine[0].shape[0]
+    where = f"the first layer's row space of {len(affine[0])} dimensions" if reduced and affine else "all dimensions"
+    which = {"orthogonal": "orthogonal", "rademacher": "random sign", "gaussian": "normal"}[law]
+    return f"{which} directions in {where}"
+
+
 def good_group(law: Law, samples: int, network: Network) -> int:
     """Samples per group of a U-statistic of least variance.
 

@@ -57,7 +57,12 @@ class Jet:
             (the last layers' are often not needed).
         second: collapsed second-order sums (s, n, h), or None where they vanish.
         sums: what each of them collapses.
+
+    Attributes:
+        beside: jets of higher order of the same layer, which travel through the network beside this one.
     """
+
+    beside: tuple[Any, ...] = ()
 
     def __init__(
         self,
@@ -151,6 +156,12 @@ class Jet:
         return tuple(self[..., start : start + width] for start in range(0, self.value.shape[-1], width))
 
 
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors along the last axis, the others broadcast."""
+    shape = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+    return torch.cat([part.expand(*shape, part.shape[-1]) for part in parts], -1)
+
+
 def _require_last(dim: int, like: Tensor) -> None:
     if dim not in (-1, like.ndim - 1):
         raise UnsupportedError(f"Taylor mode joins and splits the last axis only, got dim={dim}")
@@ -221,8 +232,8 @@ def _concatenate(jets: Sequence[Jet], dim: int = -1) -> Jet:
     _require_last(dim, jets[0].value)
     return Jet(
         torch.cat([jet.value for jet in jets], -1),
-        lambda: torch.cat([jet.first for jet in jets], -1),
-        None if all(jet._second is None for jet in jets) else torch.cat([jet.second for jet in jets], -1),
+        lambda: joined([jet.first for jet in jets]),
+        None if all(jet._second is None for jet in jets) else joined([jet.second for jet in jets]),
         jets[0].sums,
     )
 

@@ -14,15 +14,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_Tensors = TypeVar("_Tensors", bound=Callable[..., Tensor])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _not_compiled(function: _Tensors) -> _Tensors:
+def _not_compiled(function: _Function) -> _Function:
     """Leave a function out of torch.compile: its way depends on the data."""
-    return cast("_Tensors", torch.compiler.disable(function))
+    return cast("_Function", torch.compiler.disable(function))
 
 
-@_not_compiled
 def row_space_factor(weight: Tensor) -> Tensor:
     """S (h, h) with S Sᵀ = W Wᵀ in value and in first-order gradient.
 
@@ -36,14 +35,20 @@ def row_space_factor(weight: Tensor) -> Tensor:
     Returns:
         S (h, h). It cannot be differentiated twice.
     """
+    return _factor_and_basis(weight)[0]
+
+
+@_not_compiled
+def _factor_and_basis(weight: Tensor) -> tuple[Tensor, Tensor | None]:
+    """S, and Q where it does not follow from S."""
     factor, info = torch.linalg.cholesky_ex(weight.detach() @ weight.detach().T)
     diagonal = factor.diagonal()
     # L⁻¹ amplifies rounding by cond(L): below this the backward product would lose half of the digits.
     threshold = torch.finfo(weight.dtype).eps ** 0.5
     if bool((info == 0) & (diagonal.min() > threshold * diagonal.max())):
-        return _CholeskyFactor.apply(weight, factor)
+        return _CholeskyFactor.apply(weight, factor), None
     basis = torch.linalg.qr(weight.detach().T).Q
-    return weight @ basis
+    return weight @ basis, basis
 
 
 class _CholeskyFactor(torch.autograd.Function):
@@ -72,11 +77,13 @@ class Frame:
     Attributes:
         columns: W (h, d).
         factor: S (h, r).
+        basis: Q, or None where it is Wᵀ S⁻ᵀ or not needed.
         reduced: whether q lives in the row space.
     """
 
     columns: Tensor
     factor: Tensor
+    basis: Tensor | None
     reduced: bool
 
     @property
@@ -93,7 +100,7 @@ class Frame:
         if not self.reduced:
             return (slopes * vector).sum(-1)
         image = vector @ self.columns.T  # W b
-        inside = self._solve(image.detach())  # Qᵀ b
+        inside = self._solve(image.detach()) if self.basis is None else vector @ self.basis  # Qᵀ b
         # Q is held constant, so that what b has outside the row space needs a term whose value is zero but whose
         # gradient in W is not: g · (W − S Qᵀ) b, with g = S⁻ᵀ(slopes) the gradient in the hidden layer.
         return (slopes * inside).sum(-1) + (self._hidden(slopes) * (image - inside @ self.factor.T)).sum(-1)
@@ -102,7 +109,7 @@ class Frame:
         """The gradient (…, n, d), from slopes (…, n, r) along the frame's axes."""
         if not self.reduced:
             return slopes
-        basis = self._solve(self.columns.detach().T)  # Q
+        basis = self._solve(self.columns.detach().T) if self.basis is None else self.basis
         # as in `along`: the last term has value zero
         return slopes @ basis.T + self._hidden(slopes) @ (self.columns - self.factor @ basis.T)
 
@@ -111,14 +118,19 @@ class Frame:
         return torch.linalg.solve(self.factor.detach().T, right, left=False)
 
     def _hidden(self, slopes: Tensor) -> Tensor:
-        return torch.linalg.solve(self.factor.detach(), slopes.detach(), left=False)
+        factor = self.factor.detach()
+        if self.basis is None:
+            return torch.linalg.solve(factor, slopes.detach(), left=False)
+        # S may be singular, and slopes then tell g up to what is orthogonal to W's columns: its shortest version.
+        return slopes.detach() @ torch.linalg.pinv(factor)
 
 
 def coordinate_frame(columns: Tensor) -> Frame:
     """The frame of all d coordinates."""
-    return Frame(columns, columns, reduced=False)
+    return Frame(columns, columns, None, reduced=False)
 
 
 def row_space_frame(columns: Tensor) -> Frame:
     """The frame of the row space of W (h, d), d > h."""
-    return Frame(columns, row_space_factor(columns), reduced=True)
+    factor, basis = _factor_and_basis(columns)
+    return Frame(columns, factor, basis, reduced=True)

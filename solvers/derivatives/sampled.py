@@ -35,10 +35,12 @@ class SampledEstimator(DerivativeEstimator):
         realization: whether independent factors come from one set of samples ("u-statistic", at the cost of the biased
             loss) or from sets of K samples each ("independent", as published).
         smallest_group: fewest samples that give an estimate.
+        compilable: whether it asks for nothing but values of the network, so that the network may be compiled.
     """
 
     stochastic: ClassVar[bool] = True
     smallest_group: ClassVar[int] = 1
+    compilable: ClassVar[bool] = False
 
     samples: int
     correction: Correction

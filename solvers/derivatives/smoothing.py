@@ -42,10 +42,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from pinnx.errors import UnsupportedError
-from pinnx.expr import Atom, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
+from pinnx.expr import Atom, Biharmonic, Directional, Evaluator, Gradient, Partial, Points, SecondOrder, Value
 from pinnx.networks.base import Network
+from pinnx.networks.compiled import CompiledTail
 from pinnx.options import at_least, check_limits, option, positive
-from pinnx.solvers.derivatives.directions import good_group, random_directions
+from pinnx.solvers.derivatives.directions import described, good_group, random_directions
 from pinnx.solvers.derivatives.row_space import Frame, coordinate_frame, row_space_frame
 from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
 
@@ -56,6 +57,7 @@ class Smoothing(SampledEstimator):
     """Derivatives of the Gaussian-smoothed network, from values of the network alone."""
 
     kind: ClassVar[str] = "smoothing"
+    compilable: ClassVar[bool] = True
     samples: int = option(32, "antithetic pairs K per point and step", at_least(1))
     sigma: float = option(1e-2, "standard deviation of the noise in space", positive)
     sigma_time: float | None = option(None, "standard deviation of the noise in time; default: sigma", positive)
@@ -87,6 +89,11 @@ class Smoothing(SampledEstimator):
         """Fewest samples that give an estimate."""
         return 2 if self.weights == "stein" and self.baseline == "leave-one-out" else 1
 
+    def details(self, network: Network) -> str:
+        stein = self.weights == "stein"
+        weights = f"Stein's weights with the baseline {self.baseline}" if stein else "difference weights"
+        return f": {self.samples} pairs, {weights}, {described('gaussian' if stein else self.law, self.space, network)}"
+
     def random(self, atom: Atom) -> bool:
         return self.weights == "stein" or isinstance(atom, SecondOrder)
 
@@ -102,6 +109,8 @@ class Smoothing(SampledEstimator):
         for atom in atoms:
             if isinstance(atom, SecondOrder) and atom.matrix is not None and not _serves(atom):
                 return f"it smooths with constant diagonal matrices without negative entries only, not {atom}"
+            if isinstance(atom, Biharmonic):
+                return f"it delivers derivatives of first and second order only, not {atom}"
             if isinstance(atom, Partial) and atom.columns != (("t", 0),):
                 return f"it delivers derivatives by whole coordinate groups and dt only, not {atom}"
         groups = {atom.group for atom in atoms if isinstance(atom, (Gradient, Directional, SecondOrder))}
@@ -208,7 +217,9 @@ class _Draw:
         recorded = torch.is_grad_enabled()
         with torch.enable_grad():
             hidden = self.center if self.center.requires_grad else self.center.detach().requires_grad_()
-            value = self.network.tail(hidden)[:, output].sum()
+            # compiled code cannot be differentiated twice
+            network = self.network.plain if isinstance(self.network, CompiledTail) else self.network
+            value = network.tail(hidden)[:, output].sum()
             (slope,) = torch.autograd.grad(value, hidden, create_graph=recorded)
         return slope @ self._columns
 

@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 
 from pinnx.errors import UnsupportedError
-from pinnx.expr import Atom, Gradient, Points, SecondOrder
+from pinnx.expr import Atom, Biharmonic, Gradient, Points, SecondOrder
 from pinnx.networks.base import Network
 from pinnx.options import at_least, check_limits, option
-from pinnx.solvers.derivatives.directions import Law, good_group, random_directions
+from pinnx.solvers.derivatives.biharmonic import sampled_biharmonic, sampled_refusal
+from pinnx.solvers.derivatives.directions import Law, described, good_group, random_directions
+from pinnx.solvers.derivatives.high_order import directional_jet
 from pinnx.solvers.derivatives.jets import SecondOrderSum
 from pinnx.solvers.derivatives.row_space import coordinate_frame, row_space_frame
 from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
@@ -32,11 +34,10 @@ class StochasticTaylor(SampledEstimator):
     """Base of the estimators that replace a second-order operator's directions by random ones."""
 
     def random(self, atom: Atom) -> bool:
-        return isinstance(atom, SecondOrder)
+        return isinstance(atom, (SecondOrder, Biharmonic))
 
     def evaluations(self, atoms: Sequence[Atom], samples: int = 0) -> int:
-        second = {replace(atom, slot=0) for atom in atoms if isinstance(atom, SecondOrder)}
-        return 1 + samples * len(second)
+        return 1 + samples * len({replace(atom, slot=0) for atom in atoms if self.random(atom)})
 
     @abstractmethod
     def directions(self, columns: Tensor, n: int, generator: torch.Generator, sizes: Sequence[int]) -> Tensor:
@@ -54,6 +55,9 @@ class StochasticTaylor(SampledEstimator):
 
     def refusal(self, network: Network, atoms: Sequence[Atom]) -> str | None:
         for atom in atoms:
+            reason = sampled_refusal(self.kind, getattr(self, "law", None)) if isinstance(atom, Biharmonic) else None
+            if reason is not None:
+                return reason
             if isinstance(atom, SecondOrder) and atom.matrix is not None:
                 value = atom.matrix.value
                 if not (atom.matrix.diagonal and isinstance(value, Tensor) and bool((value >= 0).all())):
@@ -79,7 +83,7 @@ class StochasticTaylor(SampledEstimator):
             values = plan.read(push(network, plan.jet(hidden)), hidden)
         if not recorded:
             values = {atom: value.detach() for atom, value in values.items()}
-        return {atom: value if isinstance(atom, SecondOrder) else value[None] for atom, value in values.items()}
+        return {atom: value if self.random(atom) else value[None] for atom, value in values.items()}
 
 
 class _SampledPlan(Plan):
@@ -108,8 +112,13 @@ class _SampledPlan(Plan):
         last, scale = len(self.sums), columns.new_tensor(self.sizes)[:, None]
         self.readers[atom] = lambda jet, hidden: jet.second[first:last, :, output] / scale
 
+    def biharmonic(self, atom: Biharmonic, output: int) -> None:
+        drawn = self.estimator.directions(self.columns(atom.group), len(self.points), self.generator, self.sizes)
+        place = self.travel_beside(lambda hidden: directional_jet(hidden, drawn, atom.order))
+        self.readers[atom] = lambda jet, hidden: sampled_biharmonic(jet.beside[place], output, self.sizes)
+
     def shaped(self, atom: Atom, value: Tensor) -> Tensor:
-        if isinstance(atom, SecondOrder):
+        if self.estimator.random(atom):
             return value.expand(len(self.sizes), len(self.points))
         return super().shaped(atom, value)
 
@@ -132,6 +141,9 @@ class Hutchinson(StochasticTaylor):
 
     def __post_init__(self) -> None:
         check_limits(self)
+
+    def details(self, network: Network) -> str:
+        return f": {self.samples} {described(self.law, self.space, network)}"
 
     def good_group(self, network: Network) -> int:
         return good_group(self.law, self.samples, network)

@@ -14,10 +14,30 @@ import torch
 from torch import Tensor
 
 from pinnx.errors import UnsupportedError
-from pinnx.expr import Atom, Directional, Evaluator, Gradient, Matrix, Partial, Points, SecondOrder, Value
+from pinnx.expr import (
+    Atom,
+    Biharmonic,
+    Directional,
+    Evaluator,
+    Gradient,
+    Matrix,
+    Partial,
+    Points,
+    SecondOrder,
+    Value,
+)
 from pinnx.expr.calculus import second_order_directions
 from pinnx.networks.base import Network
 from pinnx.solvers.derivatives.base import DerivativeEstimator
+from pinnx.solvers.derivatives.biharmonic import BiharmonicJet
+from pinnx.solvers.derivatives.high_order import (
+    HIGHEST_ORDER,
+    HigherJet,
+    Monomial,
+    directional_jet,
+    divisors,
+    partials_jet,
+)
 from pinnx.solvers.derivatives.jets import Jet, SecondOrderSum
 from pinnx.solvers.derivatives.row_space import row_space_factor
 
@@ -25,20 +45,20 @@ from pinnx.solvers.derivatives.row_space import row_space_factor
 @final
 @dataclass(frozen=True)
 class Taylor(DerivativeEstimator):
-    """Exact derivatives up to second order, for networks that start with an affine layer."""
+    """Exact derivatives up to fourth order, for networks that start with an affine layer."""
 
     kind: ClassVar[str] = "taylor"
 
     def refusal(self, network: Network, atoms: Sequence[Atom]) -> str | None:
         for atom in atoms:
-            if isinstance(atom, Partial) and atom.order > 2:
-                return f"{atom} is of order {atom.order} and Taylor mode stops at 2"
-            if not isinstance(atom, (Value, Gradient, Directional, SecondOrder, Partial)):
+            if isinstance(atom, Partial) and atom.order > HIGHEST_ORDER:
+                return f"{atom} is of order {atom.order} and Taylor mode stops at {HIGHEST_ORDER}"
+            if not isinstance(atom, (Value, Gradient, Directional, SecondOrder, Partial, Biharmonic)):
                 return f"it does not know the atom {type(atom).__name__}"
         affine = network.first_affine()
         if affine is None:
             return f"the network {type(network).__name__} declares no first affine layer"
-        return _tail_refusal(network, affine[0])
+        return _tail_refusal(network, affine[0], high=any(atom.order > 2 for atom in atoms))
 
     def estimate(
         self, network: Network, points: Points, atoms: Sequence[Atom], generator: torch.Generator
@@ -50,8 +70,8 @@ class Taylor(DerivativeEstimator):
             hidden = torch.nn.functional.linear(points.tensor, *affine)
             distinct = list(dict.fromkeys(replace(atom, slot=0) for atom in atoms))
             plan = Plan(affine[0], points)
-            # Laplacians first: a gradient may then share their directions.
-            for atom in sorted(distinct, key=lambda atom: not isinstance(atom, SecondOrder)):
+            # Higher orders first: lower ones may then share their directions.
+            for atom in sorted(distinct, key=lambda atom: -atom.order):
                 plan.request(atom)
             if plan.needs_reverse and not hidden.requires_grad:
                 hidden.requires_grad_()
@@ -62,10 +82,12 @@ class Taylor(DerivativeEstimator):
         return {atom: result[replace(atom, slot=0)] for atom in atoms}
 
 
-def _tail_refusal(network: Network, weight: Tensor) -> str | None:
+def _tail_refusal(network: Network, weight: Tensor, *, high: bool) -> str | None:
     """Try the tail on a jet of one point and one direction."""
     hidden = weight.new_zeros(1, weight.shape[0])
     probe = Jet(hidden, weight[:, 0].detach()[None, None], None, [SecondOrderSum(0, 1)])
+    if high:
+        probe.beside = (directional_jet(hidden, weight[:, 0].detach()[None, None], HIGHEST_ORDER),)
     try:
         with torch.no_grad():
             result = push(network, probe)
@@ -76,7 +98,9 @@ def _tail_refusal(network: Network, weight: Tensor) -> str | None:
 
 def push(network: Network, jet: Jet) -> Jet:
     """The jet behind the network's tail: torch's functions accept jets in the place of tensors."""
-    return cast("Jet", network.tail(cast("Tensor", jet)))
+    final = cast("Jet", network.tail(cast("Tensor", jet)))
+    final.beside = tuple(network.tail(cast("Tensor", other)) for other in jet.beside)
+    return final
 
 
 class Plan:
@@ -89,6 +113,10 @@ class Plan:
         self.sums: list[SecondOrderSum] = []
         self.readers: dict[Atom, Callable[[Jet, Tensor], Tensor]] = {}
         self.needs_reverse = False
+        self.beside: list[Callable[[Tensor], HigherJet]] = []
+        self._partials: set[Monomial] = set()
+        self._partials_place: int | None = None
+        self._biharmonics: dict[str, int] = {}
         self._width = 0
         self._coordinate_blocks: dict[str, slice] = {}
 
@@ -102,8 +130,12 @@ class Plan:
         elif isinstance(atom, Directional):
             vector = self.known(atom.vector)
             self._first_order(atom, vector @ self.columns(atom.group).T, output)
+        elif isinstance(atom, Biharmonic):
+            self.biharmonic(atom, output)
         elif isinstance(atom, SecondOrder):
             self.second_order(atom, output)
+        elif isinstance(atom, Partial) and (atom.order > 2 or atom.columns in divisors(self._partials)):
+            self._high_order(atom, output)
         elif isinstance(atom, Partial) and atom.order == 1:
             self._first_order(atom, self._column(*atom.columns[0])[None], output)
         elif isinstance(atom, Partial) and atom.order == 2:
@@ -117,7 +149,9 @@ class Plan:
         if len({block.shape[1] for block in blocks}) > 1:
             blocks = [block.expand(-1, len(self.points), -1) for block in blocks]
         directions = torch.cat(blocks) if blocks else hidden.new_zeros(0, 1, hidden.shape[1])
-        return Jet(hidden, directions, None, self.sums)
+        jet = Jet(hidden, directions, None, self.sums)
+        jet.beside = tuple(start(hidden) for start in self.beside)
+        return jet
 
     def read(self, jet: Jet, hidden: Tensor) -> dict[Atom, Tensor]:
         """The values of all atoms requested."""
@@ -154,7 +188,7 @@ class Plan:
 
         def read(jet: Jet, hidden: Tensor) -> Tensor:
             value = jet.value[:, output].sum()
-            (gradient,) = torch.autograd.grad(value, hidden, create_graph=hidden.grad_fn is not None)
+            (gradient,) = torch.autograd.grad(value, hidden, create_graph=True)
             return gradient @ columns
 
         self.readers[atom] = read
@@ -162,6 +196,10 @@ class Plan:
     def second_order(self, atom: SecondOrder, output: int) -> None:
         """Add the directions of a second-order operator."""
         columns = self.columns(atom.group)
+        if atom.matrix is None and atom.group in self._biharmonics:
+            place = self._biharmonics[atom.group]
+            self.readers[atom] = lambda jet, hidden: jet.beside[place].laplacian[:, output]
+            return
         if atom.matrix is None and columns.shape[1] <= columns.shape[0]:
             block = self.add(columns.T[:, None])
             self._coordinate_blocks[atom.group] = block
@@ -190,6 +228,31 @@ class Plan:
         index = len(self.sums)
         self.sums.append(SecondOrderSum(block.start, block.stop, weights))
         self.readers[atom] = lambda jet, hidden: jet.second[index, :, output]
+
+    def biharmonic(self, atom: Biharmonic, output: int) -> None:
+        """Add the jet of a biharmonic operator, in the row space where that is smaller."""
+        columns = self.columns(atom.group)
+        place = self._biharmonics.get(atom.group)
+        if place is None:
+            tall = columns.shape[1] <= columns.shape[0]
+            directions = (columns if tall else row_space_factor(columns)).T
+            place = self._biharmonics[atom.group] = self.travel_beside(
+                lambda hidden: BiharmonicJet.start(hidden, directions)
+            )
+        self.readers[atom] = lambda jet, hidden: jet.beside[place].fourth[:, output]
+
+    def travel_beside(self, start: Callable[[Tensor], HigherJet]) -> int:
+        """Send a jet of higher order through the network; returns its place among those of the final jet."""
+        self.beside.append(start)
+        return len(self.beside) - 1
+
+    def _high_order(self, atom: Partial, output: int) -> None:
+        """All mixed partials come from one jet, which is made once all are known."""
+        if self._partials_place is None:
+            self._partials_place = self.travel_beside(lambda hidden: partials_jet(hidden, self._column, self._partials))
+        self._partials.add(atom.columns)
+        place = self._partials_place
+        self.readers[atom] = lambda jet, hidden: jet.beside[place].derivative(atom.columns)[..., output]
 
     def _mixed(self, atom: Partial, output: int) -> None:
         """u_ij by polarization: a quarter of the difference of two second directional derivatives."""

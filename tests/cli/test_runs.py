@@ -220,10 +220,36 @@ def test_malformed_run_directories(
 
 def test_check_tells_what_a_run_costs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "small.toml", "--set", "network.width=100"]) == 0
-    lines = dict(line.strip().split("  ", 1) for line in capsys.readouterr().out.splitlines()[1:])
+    figures = capsys.readouterr().out.partition("\n\n")[0]
+    lines = dict(line.strip().split("  ", 1) for line in figures.splitlines()[1:])
     assert lines["parameters"].strip() == "10 501"  # 3·100 + 101·100 + 101
     assert lines["time per step"].endswith(" s")
     assert set(folder.iterdir()) == {folder / name for name in ("small.toml", "mine.toml", "mine.py", "run")}
+
+
+def test_check_compares_estimators(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["small.toml", "--set", "solver.derivatives.kind=hutchinson", "--set", "solver.derivatives.samples=4"]
+    assert main(["check", *settings]) == 0
+    compact = capsys.readouterr().out
+    for word in ("* hutchinson, orthogonal, row space", "  taylor (exact)", "  sdgd", "time / step", 'kind = "auto"'):
+        assert word in compact
+    assert "MiB" not in compact.partition("derivatives (*")[2]
+    assert main(["check", *settings, "--estimators"]) == 0
+    full = capsys.readouterr().out.partition("derivatives (*")[2]
+    for word in ("Stein", "memory / step", "bias of square", "fixed points"):
+        assert word in full
+
+
+def test_check_gives_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "small.toml", "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table["parameters"] == 6 * 3 + 6 * 7 + 7
+    assert [each["kind"] for each in table["diagnostics"]["estimators"]][:2] == ["taylor", "smoothing"]
+
+
+def test_check_says_which_estimators_cannot_serve(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "mine.toml", "--set", "equation.name=burgers-1d", "--estimators"]) == 0
+    assert "smoothing" in capsys.readouterr().out
 
 
 def test_values_at_points_and_on_a_slice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -78,7 +79,7 @@ def test_report_of_a_damaged_solution_makes_it_again(run_copy: Path) -> None:
     assert read_solution(run_copy / "solution.h5")[2] == 60
 
 
-@pytest.mark.parametrize("name", ["result.json", "problem.json", "environment.json", "metrics.h5"])
+@pytest.mark.parametrize("name", ["result.json", "problem.json", "environment.json", "metrics.h5", "diagnostics.json"])
 def test_report_names_a_damaged_file(run_copy: Path, name: str) -> None:
     (run_copy / name).write_bytes(b"rubbish")
     with pytest.raises(InputError, match=name.replace(".", r"\.")):
@@ -97,6 +98,44 @@ def test_scale_of_the_loss_fits_its_sign(lowest: float, scale: str) -> None:
     assert figure.axes[0].get_yscale() == scale
     assert figure.axes[2].get_yscale() == "log"
     assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["step", "training time (min)"]
+
+
+def switching(unbiased: np.ndarray, lowest: float = -0.5) -> Figure:
+    table = metrics(np.linspace(3.0, lowest, len(unbiased)))
+    return training_figure({**table, "unbiased": unbiased}, BASELINES)
+
+
+@pytest.mark.parametrize("step", [2, 60, 290])
+def test_the_step_at_which_the_bias_goes_is_marked(step: int) -> None:
+    unbiased = (np.arange(1.0, 301.0) >= step).astype(float)
+    figure = switching(unbiased)
+    for axes, position in zip(figure.axes[:2], (step, step / 60), strict=True):  # steps, minutes
+        (label,) = axes.texts
+        assert label.get_text() == f"unbiased\nfrom step {step}"
+        assert [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1] == [position]
+        box = label.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+        assert axes.get_window_extent().contains(*box.min) or step == 2
+        assert axes.get_window_extent().contains(*box.max)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_loss_that_does_not_switch_has_no_mark(value: float) -> None:
+    assert not switching(np.full(300, value)).axes[0].texts
+
+
+def test_the_page_tells_of_the_derivatives(finished: Path, run_copy: Path) -> None:
+    text = (finished / "report.html").read_text()
+    assert "<h2>Derivatives</h2>" in text
+    assert "taylor (exact)" in text
+    diagnostics = json.loads((run_copy / "diagnostics.json").read_text())
+    (figures,) = diagnostics["estimators"]
+    figures |= {"stochastic": True, "samples": 7, "variance": 0.125, "bias": 0.25, "bias_error": 0.1, "name": "a < b"}
+    (run_copy / "diagnostics.json").write_text(json.dumps(diagnostics))
+    text = report(run_copy).read_text()
+    for word in ("a &lt; b", "1.25e-01", "2.50e-01 ± 1e-01", f"{diagnostics['mean_square']:.2e}"):
+        assert word in text
+    (run_copy / "diagnostics.json").unlink()
+    assert "<h2>Derivatives</h2>" not in report(run_copy).read_text()
 
 
 def test_loss_without_errors_has_one_row() -> None:

@@ -35,7 +35,8 @@ def test_directory_is_complete(finished: Path) -> None:
     files = {file.relative_to(finished).as_posix() for file in finished.rglob("*") if file.is_file()}
     figures = {f"plots/{name}.{kind}" for name in ("training", "solution", "residual") for kind in ("png", "pdf")}
     assert files == figures | {
-        "case.toml", "equation_file.py", "beside.py", "environment.json", "problem.json", "metrics.h5", "solution.h5",
+        "case.toml", "equation_file.py", "beside.py", "environment.json", "problem.json", "metrics.h5",
+        "diagnostics.json", "solution.h5",
         "result.json", "report.html", "log.txt", "lock", "checkpoints/step-00000056.pt", "checkpoints/step-00000060.pt",
     }  # fmt: skip
 

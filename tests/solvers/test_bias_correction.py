@@ -107,9 +107,10 @@ def losses(
     batches: int = 40,
     repetitions: int = 100,
     with_gradient: bool = True,
+    where: tuple[Network, Points] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Independent means of the loss (k,) and of its gradient (k, P); every point stands `repetitions` times."""
-    network, points = setting()
+    network, points = where or setting()
     many = Points(points.tensor.repeat(repetitions, 1), points.coordinates)
     squares, generator = SquaredResiduals(estimator, [expr]), torch.Generator().manual_seed(SEED)
     values, gradients = [], []
@@ -121,11 +122,13 @@ def losses(
     return torch.stack(values), torch.stack(gradients) if gradients else torch.zeros(0)
 
 
-def assert_loss(estimator: SampledEstimator, expr: Expr, correction: Correction) -> None:
+def assert_loss(
+    estimator: SampledEstimator, expr: Expr, correction: Correction, where: tuple[Network, Points] | None = None
+) -> None:
     """Loss and gradient are on average those of the true residual."""
-    network, points = setting()
+    network, points = where or setting()
     truth = true_residual(estimator, expr, network, points).square().mean()
-    values, gradients = losses(estimator, expr, correction)
+    values, gradients = losses(estimator, expr, correction, where=where)
     assert float(standard_errors(values, truth)) < 4
     expected = gradient(truth, network)
     assert float(standard_errors(gradients, expected).max()) < bonferroni_bound(len(expected), len(gradients))
@@ -215,8 +218,13 @@ def test_the_bias_on_a_quadratic_is_the_formula() -> None:
     squares = SquaredResiduals(Hutchinson(samples=8, law="rademacher", noise="per-point"), [expr])
     generator = torch.Generator().manual_seed(SEED)
     for correction, bias in {"biased": 2 * squared(off_diagonal(h)) / 8, "unbiased-loss": 0.0}.items():
-        (loss,) = squares(Quadratic(h), many, generator, correction)  # type: ignore[arg-type]
+        network = Quadratic(h)
+        (loss,) = squares(network, many, generator, correction)  # type: ignore[arg-type]
         assert float(loss.detach()) - 0.25 == pytest.approx(bias, abs=0.03 * 2 * squared(off_diagonal(h)) / 8)
+        # and of its gradient: that of (tr H − c)² plus that of the variance
+        expected = torch.eye(len(h)) + (4 * off_diagonal(h) / 8 if correction == "biased" else 0.0)
+        (slope,) = torch.autograd.grad(loss, list(network.parameters()))
+        assert float((slope - expected).norm()) < 0.1 * float(4 * off_diagonal(h).norm() / 8)
 
 
 @pytest.mark.parametrize("correction", ["biased", "unbiased"])

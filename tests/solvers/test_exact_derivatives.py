@@ -158,16 +158,17 @@ def test_auto_says_what_it_chose_and_why() -> None:
     chosen, note = Auto().choose(good, atoms(laplacian(U)))
     assert isinstance(chosen, Taylor)
     assert "taylor" in note
-    third = atoms(partial(U, x[0], x[0], x[0]))
-    chosen, note = Auto().choose(good, third)
+    assert isinstance(Auto().choose(good, atoms(partial(U, x[0], x[0], x[0], t)))[0], Taylor)
+    fifth = atoms(partial(U, x[0], x[0], x[0], x[0], t))
+    chosen, note = Auto().choose(good, fifth)
     assert isinstance(chosen, Autodiff)
-    assert "of order 3" in note
+    assert "of order 5" in note
     strange = Own(lambda z: torch.cumsum(z, dim=-1))
     chosen, note = Auto().choose(strange, atoms(laplacian(U)))
     assert isinstance(chosen, Autodiff)
     assert "cumsum" in note
-    with pytest.raises(UnsupportedError, match="'taylor' cannot serve here, because .*order 3"):
-        Taylor().choose(good, third)
+    with pytest.raises(UnsupportedError, match="'taylor' cannot serve here, because .*order 5"):
+        Taylor().choose(good, fifth)
 
 
 def test_the_hidden_directions_do_not_grow_with_the_dimension() -> None:

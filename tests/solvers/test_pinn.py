@@ -210,7 +210,7 @@ def test_a_solution_is_plotted(tmp_path) -> None:
     ("options", "message"),
     [
         ({"optimizer": Lbfgs()}, "the optimizer 'lbfgs' compares losses along a line"),
-        ({"compile": True}, "compile = true needs exact derivatives"),
+        ({"compile": True}, "compile = true cannot serve the derivatives 'hutchinson'"),
     ],
 )
 def test_combinations_that_would_mislead_are_refused(options, message: str) -> None:

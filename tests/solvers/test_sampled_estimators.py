@@ -42,6 +42,7 @@ from pinnx.solvers.derivatives.stochastic import StochasticTaylor
 from pinnx.testing import EstimatorConformance
 
 NO_RANDOMNESS = torch.Generator()
+SEED = 6_402_211
 
 
 def tensor(array) -> Tensor:
@@ -84,7 +85,9 @@ def stein_truth(options: Smoothing, network: Network, points: Points, atom: Atom
     """
     d = points.x.shape[1]
     time = options.sigma if options.sigma_time is None else options.sigma_time
-    scales = torch.cat([torch.full((d,), options.sigma), torch.tensor([time if timed else 0.0])]).double()
+    scales = torch.zeros(points.tensor.shape[1], dtype=torch.float64)
+    scales[:d] = options.sigma
+    scales[d:] = time if timed else 0.0
     if isinstance(atom, SecondOrder) and atom.matrix is not None:
         scales[:d] *= atom.matrix.at(points).sqrt()
     return exact(Smoothed(network, scales), points, atom)
@@ -119,7 +122,7 @@ def difference_truth(options: Smoothing, network: Network, points: Points, atom:
         return sum((weight / 2 * exact(network, there, atom) for weight, there in shifts), torch.zeros(len(points)))
     if isinstance(atom, Directional):
         vector = Evaluator(points)(atom.vector)
-        unit = vector / vector.norm(dim=-1, keepdim=True)
+        unit = vector / vector.norm(dim=-1, keepdim=True).clamp_min(1e-30)
         shifts = [(weight, moved(points, "x", s * sigma * unit)) for s, weight in segments()]
         slopes = [(weight / 2, exact(network, there, Gradient(atom.of, group="x"))) for weight, there in shifts]
         return sum((weight * (slope * vector).sum(1) for weight, slope in slopes), torch.zeros(len(points)))
@@ -317,6 +320,23 @@ def test_normal_directions_are_not_signs(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     worst = Stronger().deviations(Smoothing(sigma=0.8, samples=1, law="rademacher"), 3)
     assert worst[LAPLACIAN] > 20  # type: ignore[index]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_frames_of_rows_that_depend_on_each_other(rank: int) -> None:
+    """Neurons that see the same combination of coordinates: slopes along S give those along any vector still."""
+    generator = torch.Generator().manual_seed(SEED)
+    mix, rows, g, b = (
+        torch.randn(*shape, dtype=torch.float64, generator=generator)
+        for shape in ((3, rank), (rank, 7), (4, 3), (4, 7))
+    )
+    columns = (mix @ rows).requires_grad_()
+    frame = row_space_frame(columns)
+    slopes = g @ frame.factor
+    torch.testing.assert_close(frame.along(slopes, b), ((g @ columns) * b).sum(1), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(frame.lift(slopes), g @ columns, rtol=1e-6, atol=1e-6)
+    (slope,) = torch.autograd.grad(frame.lift(slopes).square().sum(), columns)
+    assert bool(slope.isfinite().all())
 
 
 # --- differences tend to the exact derivatives ------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import pytest
 import torch
@@ -231,6 +232,18 @@ def test_a_residual_that_is_no_polynomial_is_noted() -> None:
         assert not any("no polynomial" in note for note in start(SineGordon(), estimator).notes)
 
 
+def test_the_run_says_which_directions_it_takes() -> None:
+    notes = {
+        "16 pairs, difference weights, orthogonal directions in all dimensions": Smoothing(samples=16),
+        "Stein's weights with the baseline leave-one-out, normal directions": Smoothing(samples=16, weights="stein"),
+        "derivatives: hutchinson, as asked: 9 random sign directions": Hutchinson(samples=9, law="rademacher"),
+    }
+    for words, estimator in notes.items():
+        assert words in start(Decay(), estimator).notes[0]
+    wide = Mlp(width=1, depth=2).build(9, 1, generator=torch.Generator(), dtype=torch.float32)
+    assert "in the first layer's row space of 1 dimensions" in Smoothing().details(wide)
+
+
 def test_every_correction_trains_towards_the_solution() -> None:
     for estimator in (Smoothing(samples=8), Hutchinson(samples=8), Sdgd(samples=1, realization="independent")):
         for correction in ("biased", "unbiased-loss", "unbiased"):
@@ -257,3 +270,15 @@ def test_conditions_see_the_network_itself() -> None:
             loss = SampledLoss(system, 100)
             (square,) = loss.squares((system.conditions[0],), points, generator)
             assert float(square.detach()) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["difference", "stein"])
+def test_a_compiled_network_gives_the_same_steps(weights: Literal["difference", "stein"]) -> None:
+    """With whole gradients too, which are not compiled, and solutions that can be saved."""
+    estimator = Smoothing(samples=8, weights=weights)
+    plain, compiled = (start(Walls(), estimator, compile=each) for each in (False, True))
+    for one, other in zip(run(plain, 3), run(compiled, 3), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-9)
+    assert plain.network_evaluations == compiled.network_evaluations
+    copy.deepcopy(compiled.solution())

@@ -1,0 +1,47 @@
+"""What grows with the dimension: a few tensors of the first layer's size, and nothing per sample."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pinnx.expr import Coordinates, Points, Unknown, atoms, directional, laplacian, x
+from pinnx.networks import Mlp
+from pinnx.solvers.derivatives import Hutchinson, Smoothing
+from pinnx.solvers.derivatives.sampled import SampledEstimator
+from pinnx.solvers.live_memory import peak_bytes
+
+WIDTH, POINTS, DIMENSIONS = 32, 20, (1000, 10_000)
+ESTIMATORS = {
+    "differences": Smoothing(),
+    "stein": Smoothing(weights="stein"),
+    "hutchinson": Hutchinson(),
+}
+
+
+def peak(estimator: SampledEstimator, d: int) -> int:
+    generator = torch.Generator().manual_seed(8_120_331)
+    network = Mlp(width=WIDTH, depth=2).build(d, 1, generator=generator, dtype=torch.float64)
+    points = Points(torch.randn(POINTS, d, generator=generator, dtype=torch.float64), Coordinates.of(x=d))
+    u = Unknown("u")
+    wanted = atoms(laplacian(u) + directional(u, x))
+
+    def work() -> None:
+        values = estimator.estimate(network, points, wanted, generator)
+        total = torch.stack([value.square().sum() for value in values.values()]).sum()
+        torch.autograd.grad(total, list(network.parameters()), allow_unused=True)
+
+    return peak_bytes(work, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_samples_cost_the_same_memory_in_every_dimension(name: str) -> None:
+    kind = type(ESTIMATORS[name])
+    options = {"weights": "stein"} if name == "stein" else {}
+    peaks = {(k, d): peak(kind(samples=k, **options), d) for k in (64, 256) for d in DIMENSIONS}
+    low, high = (peaks[256, d] - peaks[64, d] for d in DIMENSIONS)
+    assert low > 0
+    assert high <= 1.02 * low
+    first_layer = 8 * (WIDTH + POINTS) * DIMENSIONS[1]
+    assert peaks[64, DIMENSIONS[1]] - peaks[64, DIMENSIONS[0]] < 6 * first_layer
+    assert peaks[256, DIMENSIONS[1]] < 8 * POINTS * 256 * DIMENSIONS[1] / 4, "a tensor of points × samples × d"
