@@ -49,9 +49,9 @@ def _setting(result: dict[str, Any]) -> list[str]:
     return [
         "# Scaling",
         "<!-- Written by benchmarks/scaling.py from benchmarks/results/scaling.json: do not edit. -->",
-        f"One step of the Allen–Cahn equation in {result['dimension']} dimensions with exact derivatives, float32, Adam, "
-        f"a perceptron of {result['depth']} layers of {result['width']}; processes of one thread that exchange gradients "
-        "by gloo.",
+        f"One step of the Allen–Cahn equation in {result['dimension']} dimensions with exact derivatives, float32, "
+        f"Adam, a perceptron of {result['depth']} layers of {result['width']}; processes of one thread that exchange "
+        "gradients by gloo.",
         f"Measured on {result['date']} on {result['cores']} cores with PyTorch {result['torch']}; the load of the "
         f"machine was {result['load']:.1f} when it began"
         + (
@@ -84,8 +84,8 @@ def _scaling(result: dict[str, Any]) -> list[str]:
         f"{_ratio(result, (1, most), (2, most))} times as fast on two. **Weak scaling**, {middle // 2} points for each "
         f"process: a step on two takes {_ratio(result, (2, middle), (1, middle // 2))} times as long as on one. Ratios "
         "are taken within each round; in parentheses, their range over the rounds.",
-        f"The sum of the {parameters} gradients alone, when no process waits for another, takes {1e3 * exchange:.2f} ms: "
-        f"{100 * exchange / statistics.median(e['median'] for e in _of(result, 2, most)):.1f} % of a step. The rest of "
+        f"The sum of the {parameters} gradients alone, when no process waits for another, takes "
+        f"{1e3 * exchange:.2f} ms: {100 * exchange / statistics.median(e['median'] for e in _of(result, 2, most)):.1f} % of a step. The rest of "
         "the waiting is for the slower process. Every process holds the network, the optimizer and its share of the "
         "points; what memory grows with the points is divided, the rest is not.",
     ]
@@ -114,14 +114,14 @@ def _plan(result: dict[str, Any]) -> list[str]:
         f"{1e6 * LATENCY:.0f} µs and twice the {4 * parameters / 1e6:.2f} MB of gradients at {BANDWIDTH / 1e9:.0f} GB/s "
         "(assumed, not measured). If a GPU had the speed of one core here, that would give:",
         "\n".join(rows),
-        f"**What limits it**: the fixed part and the sum. They take half of each step at {half:,.0f} points. A GPU is "
-        "some hundred times faster a point than a core and hardly faster in the fixed part, a few milliseconds of "
-        "kernel launches: multiply the points by that factor to read the table for GPUs. So data-parallel training pays "
-        "for steps of very many points; with the few hundred points of the published cases a thousand GPUs are better "
-        "used as a thousand members of a sweep (`pinnx sweep`), which need no exchange at all.",
-        "Next come the evaluations on the test points, which rank 0 does alone while the others wait: one evaluation of "
-        "as many points as a step has, every `solver.evaluate_every` = 500 steps, costs at most as much as one step on "
-        f"one GPU, {GPUS} / 500 = {GPUS // 500} times the computing of 500 steps on {GPUS}: measure the error rarely "
-        "there. Then the start: every process imports PyTorch from the shared file system, which a container on each "
-        "node avoids. Memory is no limit: it falls with the share of the points.",
+        f"**What limits it**: the fixed part and the sum. They take half of each step at {half:,.0f} points. No GPU was "
+        "measured here. If one is a hundred times faster a point than a core, and no faster in the fixed part, read the "
+        "table with a hundred times the points. So data-parallel training pays for steps of very many points; with the "
+        "few hundred points of the published cases a thousand GPUs are better used as a thousand members of a sweep "
+        "(`pinnx sweep`), which need no exchange at all.",
+        "Next come the evaluations on the test points, which rank 0 does alone while the others wait. One evaluation "
+        "of as many points as a step has, every `solver.evaluate_every` = 500 steps, costs at most as much as one step "
+        f"on one GPU, and that is {GPUS} / 500 = {GPUS // 500} times the computing of 500 steps on {GPUS}: measure the "
+        "error rarely there. Then the start: every process imports PyTorch from the shared file system, which a "
+        "container on each node avoids. Memory is no limit: it falls with the share of the points.",
     ]

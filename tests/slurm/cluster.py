@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
@@ -98,11 +98,16 @@ class Cluster:
     def lose_node(self) -> None:
         """The node disappears: its daemon and all of its jobs end at once."""
         daemon = self._daemons.pop("slurmd")
-        victims = [*_descendants(daemon.pid), daemon.pid]
-        for victim in victims:
-            os.kill(victim, signal.SIGSTOP)  # else a daemon could report the end of its job
-        for victim in victims:
-            os.kill(victim, signal.SIGKILL)
+        # a job's own daemon is nobody's child; it and what it started have this cluster's configuration
+        spared = {each.pid for each in self._daemons.values()}
+        mark = f"SLURM_CONF={self.folder / 'slurm.conf'}".encode()
+        marked = [process for process in _processes(mark) if process not in spared]
+        victims = list(dict.fromkeys([*marked, *_descendants([*marked, daemon.pid]), daemon.pid]))
+        # all stand still before the first ends, else a daemon could report the end of its job
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for victim in victims:
+                with suppress(ProcessLookupError):
+                    os.kill(victim, number)
         daemon.wait()
 
     def stop(self) -> None:
@@ -177,8 +182,20 @@ def _port() -> int:
         return probe.getsockname()[1]
 
 
-def _descendants(parent: int) -> list[int]:
-    """The processes below one, whatever session they are in."""
+def _processes(mark: bytes) -> list[int]:
+    """The processes that were started with a word in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def _descendants(parents: list[int]) -> list[int]:
+    """The processes below some, whatever session they are in."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -187,7 +204,7 @@ def _descendants(parent: int) -> list[int]:
             except OSError:  # it has just ended
                 continue
             children.setdefault(above, []).append(int(entry.name))
-    found, queue = [], [parent]
+    found, queue = [], list(parents)
     while queue:
         below = children.get(queue.pop(), [])
         found += below
