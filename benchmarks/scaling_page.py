@@ -77,6 +77,7 @@ def _scaling(result: dict[str, Any]) -> list[str]:
         rows.append(f"| {processes} | {count} | {median:.1f} | {shown} | {memory:.0f} MiB |")
     exchange = statistics.median(each["exchange"] for each in _of(result, 2))
     parameters = _of(result, 1)[0]["parameters"]
+    step = statistics.median(each["median"] for each in _of(result, 2, most))
     return [
         "## On two processes",
         "\n".join(rows),
@@ -85,9 +86,9 @@ def _scaling(result: dict[str, Any]) -> list[str]:
         f"process: a step on two takes {_ratio(result, (2, middle), (1, middle // 2))} times as long as on one. Ratios "
         "are taken within each round; in parentheses, their range over the rounds.",
         f"The sum of the {parameters} gradients alone, when no process waits for another, takes "
-        f"{1e3 * exchange:.2f} ms: {100 * exchange / statistics.median(e['median'] for e in _of(result, 2, most)):.1f} % of a step. The rest of "
-        "the waiting is for the slower process. Every process holds the network, the optimizer and its share of the "
-        "points; what memory grows with the points is divided, the rest is not.",
+        f"{1e3 * exchange:.2f} ms: {100 * exchange / step:.1f} % of a step. The rest of the waiting is for the "
+        "slower process. Every process holds the network, the optimizer and its share of the points; what memory "
+        "grows with the points is divided, the rest is not.",
     ]
 
 
@@ -111,14 +112,14 @@ def _plan(result: dict[str, Any]) -> list[str]:
         f"From the steps on one process: a step costs {1e3 * fixed:.2g} ms that do not depend on the points (the walk "
         f"through the network's operations, the optimizer, which every process repeats) and {1e3 * each:.2g} ms a "
         f"point. A sum over {GPUS} GPUs is taken to cost {1e6 * exchange:.0f} µs: {2 * steps} hops of "
-        f"{1e6 * LATENCY:.0f} µs and twice the {4 * parameters / 1e6:.2f} MB of gradients at {BANDWIDTH / 1e9:.0f} GB/s "
-        "(assumed, not measured). If a GPU had the speed of one core here, that would give:",
+        f"{1e6 * LATENCY:.0f} µs and twice the {4 * parameters / 1e6:.2f} MB of gradients at "
+        f"{BANDWIDTH / 1e9:.0f} GB/s (assumed, not measured). If a GPU had the speed of one core here:",
         "\n".join(rows),
-        f"**What limits it**: the fixed part and the sum. They take half of each step at {half:,.0f} points. No GPU was "
-        "measured here. If one is a hundred times faster a point than a core, and no faster in the fixed part, read the "
-        "table with a hundred times the points. So data-parallel training pays for steps of very many points; with the "
-        "few hundred points of the published cases a thousand GPUs are better used as a thousand members of a sweep "
-        "(`pinnx sweep`), which need no exchange at all.",
+        f"**What limits it**: the fixed part and the sum. They take half of each step at {half:,.0f} points. No GPU "
+        "was measured here. If one is a hundred times faster a point than a core, and no faster in the fixed part, "
+        "read the table with a hundred times the points. So data-parallel training pays for steps of very many points; "
+        "with the few hundred points of the published cases a thousand GPUs are better used as a thousand members of a "
+        "sweep (`pinnx sweep`), which need no exchange at all.",
         "Next come the evaluations on the test points, which rank 0 does alone while the others wait. One evaluation "
         "of as many points as a step has, every `solver.evaluate_every` = 500 steps, costs at most as much as one step "
         f"on one GPU, and that is {GPUS} / 500 = {GPUS // 500} times the computing of 500 steps on {GPUS}: measure the "
