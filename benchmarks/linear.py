@@ -1,0 +1,104 @@
+"""Learned directions against conjugate gradients and multigrid: iterations, set-up, solve and training time apart.
+
+    python benchmarks/linear.py                           # all rows that are missing, then the page: about an hour
+    python benchmarks/linear.py --rows "box 64x64 *"      # only rows that match a pattern
+    python benchmarks/linear.py --rows "box *" --again    # rows that are there too, as on a quieter machine
+    python benchmarks/linear.py --list                    # the names of all rows
+    python benchmarks/linear.py --page-only               # the page from the results so far
+
+Everything runs on one thread; beside each wall time stands the CPU time of the process, which a busy machine changes
+less. Results go one by one to `benchmarks/results/linear.json`, trained models to `benchmarks/results/linear_models/`;
+the page is `docs/linear-benchmark.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import linear_models
+import linear_page
+import linear_rows
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "linear.json"
+PAGE = ROOT / "docs" / "linear-benchmark.md"
+
+
+def main() -> None:
+    """Run what is missing, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="+", default=["*"], metavar="PATTERN", help="by default all")
+    parser.add_argument("--again", action="store_true", help="also rows that have been run (trainings too)")
+    parser.add_argument("--list", action="store_true", help="only print the names of the rows")
+    parser.add_argument("--page-only", action="store_true", help="only write the page")
+    parser.add_argument("--scratch", type=Path, default=ROOT / "build" / "linear", help="for training data")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    asked = [row for row in rows() if any(fnmatch(row, pattern) for pattern in arguments.rows)]
+    if arguments.list:
+        print("\n".join(asked))
+        return
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    for row in [] if arguments.page_only else asked:
+        if arguments.again or row not in results:
+            print(row, flush=True)
+            values = run(row, arguments.scratch)
+            results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+            results[row] = {**values, **_circumstances()}
+            order = rows()
+            kept = {name: results[name] for name in sorted(results, key=lambda n: order.index(n) if n in order else 0)}
+            RESULTS.write_text(_json(kept), encoding="utf-8")
+            print("  ", {key: value for key, value in values.items() if key != "history"}, flush=True)
+    PAGE.write_text(linear_page.render(results), encoding="utf-8")
+
+
+def rows() -> list[str]:
+    """The names of all rows: trainings first."""
+    return [f"train {name}" for name in linear_models.RECIPES] + linear_rows.names()
+
+
+def run(row: str, scratch: Path) -> dict[str, Any]:
+    """The values of one row."""
+    kind, name = row.split(" ", 1)
+    if kind == "train":
+        scratch.mkdir(parents=True, exist_ok=True)
+        return linear_models.train(name, scratch)
+    return linear_rows.run(row)
+
+
+def _circumstances() -> dict[str, Any]:
+    head = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit.stdout.strip(),
+        "machine": f"{_processor()}, {os.cpu_count()} cores, one thread, load {os.getloadavg()[0]:.1f}",
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _json(results: dict[str, Any]) -> str:
+    """One row a line."""
+    lines = ",\n".join(f" {json.dumps(row)}: {json.dumps(values)}" for row, values in results.items())
+    return "{\n" + lines + "\n}\n"
+
+
+if __name__ == "__main__":
+    main()
