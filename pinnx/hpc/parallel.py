@@ -116,8 +116,15 @@ class RankSplit(Split):
             raise UnsupportedError(
                 f"{type(training).__name__} cannot be split over processes; start it on one, or use the solver 'pinn'"
             )
-        options, count = training.options, self.ranks.count
-        smallest = min(options.points, options.condition_points) if training.problem.conditions else options.points
+        count, stages = self.ranks.count, getattr(training, "legs", None) or [training.options]
+        for stage in stages:
+            if getattr(stage.optimizer, "needs", "gradient") == "residuals":
+                raise UnsupportedError(
+                    f"the optimizer {stage.optimizer.kind!r} works with the residuals of all points at once, which are "
+                    "not split over processes yet; use adam, soap or lbfgs, or one process"
+                )
+        conditions = training.problem.conditions
+        smallest = min(min(each.points, each.condition_points) if conditions else each.points for each in stages)
         if smallest < count:
             raise InputError(f"{count} processes cannot share {smallest} points; use more points or fewer processes")
         self._per_point = getattr(training.system.estimator, "noise", "shared") == "per-point"
@@ -347,11 +354,15 @@ def joined(ranks: Ranks) -> Iterator[RankSplit]:
 
 def _step(training: PinnTraining, split: RankSplit) -> dict[str, float]:
     """A step that all processes do."""
+    calls = split.calls
     try:
         row = training.step()
     except DivergedError:  # seen in the sums, and so by all
         split.over = True
         raise
+    if split.calls == calls:
+        split.over = True  # all processes did the whole step, and see the same
+        raise UnsupportedError("this optimizer does not go through the loss's gradient and cannot be split; use adam")
     if training.step_number % ALIGN_EVERY == 0:
         split.align(training.trainable)
     split.over = training.step_number == training.total_steps
