@@ -17,7 +17,7 @@ from typing import IO, final
 from pinnx.errors import InputError, PinnxError
 from pinnx.hpc.states import State, state_of
 from pinnx.hpc.sweep import Member, Sweep, note
-from pinnx.run.files import write_json
+from pinnx.run.files import make_folder, write_json
 from pinnx.run.progress import error_text
 
 #: Exit status of a member that another process runs; `pinnx.hpc.nursery` cannot be imported here: it needs torch.
@@ -152,6 +152,7 @@ def _ended(member: Member, status: int, result: Tally, say: Callable[[str], None
     if status < 0:
         name = signal.Signals(-status).name
         message = f"its process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        make_folder(member.folder)  # it may have been killed before it could do so itself
         write_json(member.outcome, {"status": State.STOPPED.value, "message": message, "exit_code": status})
         note(member, f"stopped: {message}")
     _look(member, result)
