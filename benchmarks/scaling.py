@@ -29,7 +29,7 @@ JSON = HERE / "results" / "scaling.json"
 PAGE = ROOT / "docs" / "scaling.md"
 
 DIMENSION, WIDTH, DEPTH = 100, 128, 4
-POINTS = (100, 200, 400)
+POINTS = (8, 100, 200, 400)
 """Points of a step, on one process; the largest also on two (strong), and the second largest (weak, beside half)."""
 CASE = """
 seed = 31_847
@@ -147,19 +147,21 @@ def worker(points: int, steps: int) -> dict[str, float]:
 
 
 def _timed(training: Any, split: Any) -> dict[str, float]:
-    """The median and the smallest time of a step after two that are not counted, and the share of waiting."""
+    """The times of a step, of the clock and of the processor, after two that are not counted; the share of waiting."""
     for _ in range(2):
         training.step()
     before = split.seconds if split else 0.0
-    times = []
+    times, busy = [], []
     while training.step_number < training.total_steps:
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         training.step()
         times.append(time.perf_counter() - start)
+        busy.append(time.process_time() - worked)
     waited = (split.seconds - before) if split else 0.0
     return {
         "median": statistics.median(times),
         "fastest": min(times),
+        "busy": min(busy),
         "waiting": waited / sum(times),
         "parameters": training.parameters,
     }

@@ -18,15 +18,14 @@ def render(result: dict[str, Any]) -> str:
 
 
 def cost(result: dict[str, Any]) -> tuple[float, float]:
-    """Seconds a step that do not depend on the points, and seconds a point: a least-squares line through the fastest
-    steps on one process."""
+    """Seconds of processor time a step that do not depend on the points, and seconds a point, on one process.
+
+    From the steps with the fewest and the most points: processor time hardly depends on who shares the machine.
+    """
     points = sorted({each["points"] for each in _of(result, 1)})
-    times = [_fastest(result, 1, count) for count in points]
-    middle, mean = statistics.fmean(points), statistics.fmean(times)
-    slope = sum((p - middle) * (t - mean) for p, t in zip(points, times, strict=True)) / sum(
-        (p - middle) ** 2 for p in points
-    )
-    return max(mean - slope * middle, 0.0), slope
+    few, many = (_busy(result, count) for count in (points[0], points[-1]))
+    slope = (many - few) / (points[-1] - points[0])
+    return few - slope * points[0], slope
 
 
 def _of(result: dict[str, Any], processes: int, points: int | None = None) -> list[Measurement]:
@@ -34,8 +33,8 @@ def _of(result: dict[str, Any], processes: int, points: int | None = None) -> li
     return [each for each in found if points is None or each["points"] == points]
 
 
-def _fastest(result: dict[str, Any], processes: int, points: int) -> float:
-    return min(each["fastest"] for each in _of(result, processes, points))
+def _busy(result: dict[str, Any], points: int) -> float:
+    return min(each["busy"] for each in _of(result, 1, points))
 
 
 def _ratio(result: dict[str, Any], over: tuple[int, int], under: tuple[int, int]) -> str:
@@ -109,8 +108,9 @@ def _plan(result: dict[str, Any]) -> list[str]:
     half = (fixed + exchange) * GPUS / each
     return [
         f"## A run on {GPUS} GPUs, on paper",
-        f"From the steps on one process: a step costs {1e3 * fixed:.2g} ms that do not depend on the points (the walk "
-        f"through the network's operations, the optimizer, which every process repeats) and {1e3 * each:.2g} ms a "
+        f"From the processor time of steps on one process: a step costs {1e3 * fixed:.2g} ms that do not depend on the "
+        "points (the walk through the network's operations, and the optimizer, which every process repeats) and "
+        f"{1e3 * each:.2g} ms a "
         f"point. A sum over {GPUS} GPUs is taken to cost {1e6 * exchange:.0f} µs: {2 * steps} hops of "
         f"{1e6 * LATENCY:.0f} µs and twice the {4 * parameters / 1e6:.2f} MB of gradients at "
         f"{BANDWIDTH / 1e9:.0f} GB/s (assumed, not measured). If a GPU had the speed of one core here:",

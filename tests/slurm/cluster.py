@@ -109,6 +109,9 @@ class Cluster:
                 with suppress(ProcessLookupError):
                     os.kill(victim, number)
         daemon.wait()
+        # with the machine goes its disk; else the next daemon would take the dead job's socket for the job
+        shutil.rmtree(self.folder / "spool")
+        (self.folder / "spool").mkdir()
 
     def stop(self) -> None:
         """End all jobs and daemons."""
