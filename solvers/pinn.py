@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 
-from pinnx.errors import DivergedError, UnsupportedError
+from pinnx.errors import DivergedError, InputError, UnsupportedError
 from pinnx.expr import Points
 from pinnx.networks.base import NetworkSpec
 from pinnx.networks.compiled import CompiledTail
@@ -23,11 +23,13 @@ from pinnx.solvers.diagnostics import SEED as DIAGNOSTICS_SEED
 from pinnx.solvers.diagnostics import Diagnostics, Which, diagnose
 from pinnx.solvers.errors import Errors, TestSet, baselines
 from pinnx.solvers.loss import loss_for
+from pinnx.solvers.natural import LeastSquares, Linearization
 from pinnx.solvers.solution import TEST_SEED, Solution, build_network
 from pinnx.solvers.split import Split, Whole
 from pinnx.solvers.system import ResidualSystem
 from pinnx.solvers.training.adam import Adam
-from pinnx.solvers.training.base import Optimizer
+from pinnx.solvers.training.base import Optimizer, Situation
+from pinnx.solvers.training.stages import Leg, Stage, legs_of
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -48,14 +50,23 @@ class Pinn(Solver):
     )
     derivatives: DerivativeEstimator = option(Auto, "how derivatives of the network are obtained")
     optimizer: Optimizer = option(Adam, "how parameters move")
+    stage: tuple[Stage, ...] = option((), "optimizers one after the other, in the place of `steps` and `optimizer`")
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
     evaluate_every: int = option(500, "steps between measurements of the error on the test points", at_least(1))
-    compile: bool = option(
-        False, "torch.compile the loss, or with smoothing the network (pays for long runs)"
-    )
+    compile: bool = option(False, "torch.compile the loss, or with smoothing the network (pays for long runs)")
 
     def __post_init__(self) -> None:
         check_limits(self)
+        defaults = type(self).__dataclass_fields__
+        if self.stage and (self.steps != defaults["steps"].default or self.optimizer != Adam()):
+            raise InputError(
+                "steps and optimizer belong into each [[solver.stage]] where there are stages", key="stage"
+            )
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages, or the one that `steps` and `optimizer` make."""
+        return self.stage or (Stage(self.steps, self.optimizer),)
 
     def start(self, problem: Problem, network: NetworkSpec, *, seed: int, device: torch.device) -> Training:
         return PinnTraining(self, problem, network, seed=seed, device=device)
@@ -71,16 +82,16 @@ class PinnTraining(Training):
         self.network = build_network(problem, spec, seed=seed, dtype=self.dtype, device=device)
         self.generator = torch.Generator(device).manual_seed(seed + 1)
         self.system = ResidualSystem(problem, self.network, options.derivatives)
-        self._require_sound()
         self.trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.optimizer = options.optimizer.build(self.trainable)
-        self.step_number, self.total_steps = 0, options.steps
-        self.evaluate_every = options.evaluate_every
-        self.loss = loss_for(self.system, options.steps)
-        self.notes = (self.system.note, *self.loss.notes)
         self.parameters = sum(parameter.numel() for parameter in self.trainable)
-        every = options.resample_every
-        self._resample_every = (0 if options.optimizer.fixed_points else 1) if every is None else every
+        reasons = self._choose_optimizers()
+        self.step_number, self.total_steps = 0, sum(leg.steps for leg in self.legs)
+        self.evaluate_every = options.evaluate_every
+        self.loss = loss_for(self.system, self.total_steps)
+        self.notes = (self.system.note, *self.loss.notes, *reasons)
+        if any(leg.optimizer.needs == "residuals" for leg in self.legs):
+            self._squares = LeastSquares(self.system, self.trainable, self.loss.names)
+            self.notes += (self._squares.note,)
         self._batch: list[Points] | None = None
         self._batch_state = self.generator.get_state()
         self._terms: Callable[..., dict[str, Tensor]] = self.loss.terms
@@ -90,28 +101,34 @@ class PinnTraining(Training):
             self._terms = torch.compile(self.loss.terms)
         self._tests: TestSet | None = None
         self.split: Split = Whole()
+        self._enter(0)
 
     def step(self) -> dict[str, float]:
+        if self.step_number >= self.leg.start + self.leg.steps and self._stage + 1 < len(self.legs):
+            self._enter(self._stage + 1)
         self._draw()
-        rate = self.options.optimizer.learning_rate_at(self.step_number, self.total_steps)
+        rate = self.leg.learning_rate(self.step_number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        first: dict[str, float] = {}
-        undo = self._snapshot() if self.options.optimizer.fixed_points else None
+        calls: list[dict[str, float]] = []
+        undo = self._snapshot() if self.leg.optimizer.fixed_points and not self.leg.optimizer.restores else None
 
         def closure() -> Tensor:
             loss, metrics = self._loss_and_gradient()
-            first.update({key: value for key, value in metrics.items() if key not in first})
+            calls.append(metrics)
             return loss
 
+        argument = _BatchResiduals(self) if self.leg.optimizer.needs == "residuals" else closure
         try:
-            self.optimizer.step(closure)  # type: ignore[arg-type]
+            self.optimizer.step(argument)  # type: ignore[arg-type]
         except DivergedError:
             if undo is not None:
                 undo()
             raise
         self.step_number += 1
-        return {**first, "learning_rate": rate, **self.loss.observe(self.step_number, first["loss"])}
+        seen = calls[getattr(self.optimizer, "reported", 0)] if calls else {}
+        metrics = {**seen, "learning_rate": rate, **getattr(self.optimizer, "metrics", {})}
+        return metrics | self.loss.observe(self.step_number, metrics["loss"])
 
     def evaluate(self) -> Errors | None:
         return self._test_set().errors(self.solution().values)
@@ -135,6 +152,7 @@ class PinnTraining(Training):
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step_number,
+            "stage": self._stage,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
@@ -144,6 +162,7 @@ class PinnTraining(Training):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step_number = state["step"]
+        self._enter(state.get("stage", 0))
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.loss.load_state_dict(state["loss"])
@@ -155,19 +174,26 @@ class PinnTraining(Training):
 
     def _draw(self, *, fresh: bool = False) -> None:
         """Fresh collocation points where they are due."""
-        every = self._resample_every
-        due = self._batch is None or (every and self.step_number % every == 0)
-        if not (fresh or due):
+        if not (fresh or self._batch is None or self.leg.resamples(self.step_number)):
             return
         self._batch_state = self.generator.get_state()
         self._batch = self._sample(self.generator)
+        restart = getattr(self.optimizer, "restart", None)
+        if restart is not None and not fresh:
+            restart()
 
     def _sample(self, generator: torch.Generator) -> list[Points]:
-        options, draw = self.options, {"dtype": self.dtype, "method": self.options.sampling}
-        batch = [self.problem.domain.sample(options.points, generator, **draw)]
+        leg, draw = self.leg, {"dtype": self.dtype, "method": self.options.sampling}
+        batch = [self.problem.domain.sample(leg.points, generator, **draw)]
         domains = (condition.domain for condition in self.problem.conditions)
-        batch.extend(domain.sample(options.condition_points, generator, **draw) for domain in domains)
+        batch.extend(domain.sample(leg.condition_points, generator, **draw) for domain in domains)
         return batch
+
+    def _enter(self, stage: int) -> None:
+        """Begin a stage: a new optimizer, and points of its own."""
+        self._stage, self.leg = stage, self.legs[stage]
+        self.optimizer = self.leg.optimizer.build(self.trainable)
+        self._batch = None
 
     def _loss_and_gradient(self) -> tuple[Tensor, dict[str, float]]:
         assert self._batch is not None
@@ -197,19 +223,40 @@ class PinnTraining(Training):
                 "solver.optimizer.learning_rate, solver.clip_gradient = 1.0 or solver.precision = 'float64'"
             )
 
-    def _require_sound(self) -> None:
-        """Refuse combinations that would run and mislead."""
+    def _choose_optimizers(self) -> list[str]:
+        """Decide on every stage; the reasons for what was chosen. Combinations that would mislead are refused."""
+        options, reasons, stages = self.options, list[str](), list[Stage]()
         estimator = self.system.estimator
-        if estimator.stochastic and self.options.optimizer.fixed_points:
-            raise UnsupportedError(
-                f"the optimizer {self.options.optimizer.kind!r} compares losses along a line, and the derivatives "
-                f"{estimator.kind!r} change them at every evaluation; use adam or soap, or exact derivatives"
-            )
-        if self.options.compile and estimator.stochastic and not getattr(estimator, "compilable", False):
+        if options.compile and estimator.stochastic and not getattr(estimator, "compilable", False):
             raise UnsupportedError(
                 f"compile = true cannot serve the derivatives {estimator.kind!r}, which draw directions of Taylor "
                 "series; use smoothing, or exact derivatives"
             )
+        for leg, stage in zip(self._legs(options.stages), options.stages, strict=True):
+            optimizer, reason = stage.optimizer.choose(self._situation(leg))
+            if optimizer.needs == "residuals" and (options.clip_gradient is not None or options.compile):
+                raise UnsupportedError(
+                    f"the optimizer {optimizer.kind!r} works with residuals, not with the gradient of the loss: it "
+                    "knows neither clip_gradient nor compile"
+                )
+            stages.append(replace(stage, optimizer=optimizer))
+            reasons += [] if reason is None else [reason]
+        self.legs = self._legs(stages)
+        return list(dict.fromkeys(reasons))
+
+    def _legs(self, stages: Sequence[Stage]) -> list[Leg]:
+        options = self.options
+        return legs_of(stages, options.points, options.condition_points, options.resample_every)
+
+    def _situation(self, leg: Leg) -> Situation:
+        rows = leg.points * len(self.system.residuals) + leg.condition_points * len(self.system.conditions)
+        return Situation(
+            parameters=self.parameters,
+            residuals=rows,
+            precision=self.options.precision,
+            stochastic=self.system.estimator.stochastic,
+            coordinates=self.problem.domain.coordinates.total,
+        )
 
     def _snapshot(self) -> Callable[[], None]:
         """A function that undoes a step of an optimizer that moves the parameters between evaluations."""
@@ -228,3 +275,26 @@ class PinnTraining(Training):
         if self._tests is None:
             self._tests = TestSet(self.problem, TEST_SEED, self.device)
         return self._tests
+
+
+@final
+class _BatchResiduals:
+    """The residuals of the batch that a training holds, for optimizers that ask for them."""
+
+    def __init__(self, training: PinnTraining):
+        self.training = training
+
+    def linearize(self) -> Linearization:
+        training = self.training
+        assert training._batch is not None
+        linear = training._squares.linearize(training._batch, training.generator)
+        training.loss.count(training._batch)
+        training._require_finite({f"loss/{name}": value for name, value in linear.terms.items()})
+        return linear
+
+    def loss(self) -> float:
+        training = self.training
+        assert training._batch is not None
+        training.loss.count(training._batch)
+        with torch.no_grad():
+            return float(sum(training.loss.terms(training._batch, training.generator).values()))

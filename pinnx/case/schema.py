@@ -193,11 +193,22 @@ def reference_page() -> str:
                 f"{_escaped(prose(cls) or _sentence(entry.summary))}\n",
             ]
             blocks.append(_markdown_table(describe(cls)))
+            for option in describe(cls):
+                if (item := _item_class(option)) is not None:
+                    heading = f"#### `[[{table}.{option.name}]]` {{ #{family}-{name}-{option.name} }}\n"
+                    blocks += [heading, f"{_escaped(prose(item))}\n", _markdown_table(describe(item))]
     return "\n".join(blocks)
 
 
 def _is_plain_table(option: Option) -> bool:
     return dataclasses.is_dataclass(option.hint) and registry.family_of(option.hint) is None
+
+
+def _item_class(option: Option) -> type[Any] | None:
+    """The dataclass of the tables in an array of tables."""
+    item = (get_args(option.hint) or (None,))[0]
+    plain = isinstance(item, type) and dataclasses.is_dataclass(item) and registry.family_of(item) is None
+    return item if plain and get_origin(option.hint) is tuple else None
 
 
 def _markdown_table(options: Sequence[Option]) -> str:

@@ -91,11 +91,25 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "sdgd": Entry("pinnx.solvers.derivatives.stochastic:Sdgd", "second derivatives along random coordinates"),
     },
     "optimizers": {
+        "auto": Entry(
+            "pinnx.solvers.training.auto:AutoOptimizer", "the most accurate that size, points and precision allow"
+        ),
         "adam": Entry("pinnx.solvers.training.adam:Adam", "Adam: robust, cheap per step"),
         "lbfgs": Entry(
             "pinnx.solvers.training.lbfgs:Lbfgs", "L-BFGS with a line search: for small problems, on fixed points"
         ),
         "soap": Entry("pinnx.solvers.training.soap:Soap", "SOAP: Adam in the eigenbasis of Shampoo's preconditioner"),
+        "engd": Entry(
+            "pinnx.solvers.training.natural_gradient:Engd",
+            "energy natural gradient: Gauss–Newton steps by the residuals' Gram matrix",
+        ),
+        "spring": Entry(
+            "pinnx.solvers.training.natural_gradient:Spring", "natural gradient with momentum, on fresh points"
+        ),
+        "ssbroyden": Entry(
+            "pinnx.solvers.training.quasi_newton:SelfScaled",
+            "dense self-scaled quasi-Newton: for small networks, on fixed points",
+        ),
     },
     "schedules": {
         "constant": Entry("pinnx.solvers.training.schedules:Constant", "the learning rate stays as it is"),

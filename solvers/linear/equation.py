@@ -139,7 +139,8 @@ class _Nodes:
 
 
 def _band(n: int, values: tuple[float, float, float]) -> sparse.csr_array:
-    return sparse.csr_array(sparse.diags_array(values, offsets=(0, 1, 2), shape=(n, n + 2)))
+    band = sparse.diags_array(values, offsets=np.arange(3), shape=(n, n + 2))  # pyright: ignore[reportArgumentType]
+    return sparse.csr_array(band)
 
 
 _ONE_DIMENSIONAL: tuple[Callable[[int, float], sparse.csr_array], ...] = (
@@ -167,7 +168,7 @@ def _differences(atom: Atom, nodes: _Nodes) -> sparse.csr_array:
     if isinstance(atom, Value):
         return nodes.along([0] * dimension)
     if isinstance(atom, Partial):
-        return nodes.along(sum(unit[index] for _, index in atom.columns))
+        return nodes.along(np.sum([unit[index] for _, index in atom.columns], axis=0).tolist())
     if isinstance(atom, Directional):
         vector = evaluate(atom.vector, nodes.inner).double().numpy()
         return _sum(sparse.diags_array(vector[:, i]) @ nodes.along(unit[i]) for i in range(dimension))
@@ -182,7 +183,7 @@ def _differences(atom: Atom, nodes: _Nodes) -> sparse.csr_array:
 
 
 def _sum(matrices: object) -> sparse.csr_array:
-    return sparse.csr_array(reduce(lambda a, b: a + b, matrices))  # type: ignore[arg-type]
+    return sparse.csr_array(reduce(lambda a, b: a + b, matrices))
 
 
 def _numbers(expr: Expr, points: Points) -> np.ndarray:

@@ -50,7 +50,7 @@ class SparseOperator(LinearOperator):
             raise InputError("expected a real matrix, got a complex one")
         self.dtype, self.device = dtype, torch.device(device)
         self.matrix = sparse.csr_array(matrix).astype(np.float32 if dtype == torch.float32 else np.float64)
-        self.matrix.sum_duplicates()
+        self.matrix.sum_duplicates()  # pyright: ignore[reportAttributeAccessIssue]
         if not np.isfinite(self.matrix.data).all():
             raise InputError("the matrix has entries that are not finite")
         self.shape = (matrix.shape[0], matrix.shape[0])
@@ -88,7 +88,7 @@ class SparseOperator(LinearOperator):
 
     def to_scipy(self, system: int = 0) -> sparse.csr_array:
         """The matrix, for other libraries."""
-        return self.matrix
+        return sparse.csr_array(self.matrix)
 
     def null_labels(self) -> Tensor | None:
         """The connected parts all of whose rows sum to zero."""

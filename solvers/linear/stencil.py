@@ -183,12 +183,12 @@ class GridOperator(LinearOperator):
         for axis, link in enumerate(self.links, start=1):
             n = x.shape[axis] - 1
             low, high = x.narrow(axis, 0, n), x.narrow(axis, 1, n)
-            if isinstance(link, float):
-                y.narrow(axis, 0, n).add_(high, alpha=sign * link)
-                y.narrow(axis, 1, n).add_(low, alpha=sign * link)
-            else:
+            if isinstance(link, Tensor):
                 y.narrow(axis, 0, n).addcmul_(link, high, value=sign)
                 y.narrow(axis, 1, n).addcmul_(link, low, value=sign)
+            else:
+                y.narrow(axis, 0, n).add_(high, alpha=sign * link)
+                y.narrow(axis, 1, n).add_(low, alpha=sign * link)
         return y
 
 

@@ -72,7 +72,7 @@ def test_names_are_listed_without_importing_torch() -> None:
     ("family", "name", "hint"),
     [
         ("networks", "mpl", "did you mean 'mlp'?"),
-        ("optimizers", "sgd", "known: adam, lbfgs, soap"),
+        ("optimizers", "sgd", "known: adam, auto, engd, lbfgs, soap, spring, ssbroyden"),
         ("solvers", "./mine.py:Mine", "known: pinn"),
         ("network", "mlp", "did you mean 'networks'?"),
     ],

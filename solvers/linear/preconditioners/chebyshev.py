@@ -106,10 +106,10 @@ class Level:
             n = self.x.shape[dim] - 1
             for start in (0, 1):
                 target, source = self.r.narrow(dim, start, n), self.x.narrow(dim, 1 - start, n)
-                if isinstance(link, float):
-                    actions.append(partial(target.add_, source, alpha=link))
-                else:
+                if isinstance(link, Tensor):
                     actions.append(partial(target.addcmul_, link, source))
+                else:
+                    actions.append(partial(target.add_, source, alpha=link))
         return actions
 
 

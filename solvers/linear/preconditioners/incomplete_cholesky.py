@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
 from pinnx.errors import MissingExtraError, UnsupportedError
 from pinnx.solvers.linear.base import LinearOperator, PreparedDirection
 from pinnx.solvers.linear.convert import scipy_matrices
@@ -29,4 +31,4 @@ class IncompleteCholesky(Sound):
         if not all((matrix.diagonal() > 0).all() for matrix in matrices):
             raise UnsupportedError("incomplete Cholesky factorization needs a positive diagonal")
         factors = [ilupp.IChol0Preconditioner(matrix) for matrix in matrices]
-        return PerSystem([lambda r, factor=factor: factor @ r for factor in factors])
+        return PerSystem([lambda r, factor=factor: np.asarray(factor @ r) for factor in factors])

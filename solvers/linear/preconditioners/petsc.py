@@ -29,7 +29,7 @@ class PetscPreconditioner(Sound):
 
     def prepare(self, operator: LinearOperator) -> PreparedDirection:
         try:
-            from petsc4py import PETSc
+            from petsc4py import PETSc  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise MissingExtraError("petsc4py", "petsc", "a preconditioner of PETSc") from error
         matrices = scipy_matrices(operator, "a preconditioner of PETSc")

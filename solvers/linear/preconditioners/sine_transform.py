@@ -61,7 +61,7 @@ class _Transform:
         x = x * self.inverse
         for axis, kind in enumerate(self.kinds, start=1):
             x = (fft.idct if kind == "dct2" else fft.idst)(x, type=int(kind[-1]), axis=axis, norm="ortho")
-        return torch.from_numpy(x.reshape(len(r), -1)).to(r)
+        return torch.from_numpy(np.asarray(x).reshape(len(r), -1)).to(r)
 
 
 def _axis(operator: GridOperator, axis: int) -> tuple[float, str]:
