@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup solve test test-slow lint format docs docs-serve package bench clean distclean
+.PHONY: help setup solve test test-slow test-slurm lint format docs docs-serve package bench clean distclean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ test: $(READY) ## run the tests; options of pytest in ARGS="-k layout"
 
 test-slow: $(READY) ## run the tests that are left out of `make test` for their length
 	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
+
+test-slurm: $(READY) ## run the tests of batch jobs on a real Slurm, which is started for them; needs root and Debian
+	.ci/slurm "$(BIN)/python" $(ARGS)
 
 lint: $(READY) ## style, format, types and the direction of imports
 	"$(BIN)/ruff" check .

@@ -25,6 +25,7 @@ from pinnx.solvers.errors import Errors, TestSet, baselines
 from pinnx.solvers.loss import loss_for
 from pinnx.solvers.natural import LeastSquares, Linearization
 from pinnx.solvers.solution import TEST_SEED, Solution, build_network
+from pinnx.solvers.split import Split, Whole
 from pinnx.solvers.system import ResidualSystem
 from pinnx.solvers.training.adam import Adam
 from pinnx.solvers.training.base import Optimizer, Situation
@@ -99,6 +100,7 @@ class PinnTraining(Training):
         elif options.compile:
             self._terms = torch.compile(self.loss.terms)
         self._tests: TestSet | None = None
+        self.split: Split = Whole()
         self._enter(0)
 
     def step(self) -> dict[str, float]:
@@ -196,20 +198,21 @@ class PinnTraining(Training):
     def _loss_and_gradient(self) -> tuple[Tensor, dict[str, float]]:
         assert self._batch is not None
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self._terms(self._batch, self.generator)
+        parts = self._terms(self.split.share(self._batch), self.split.noise(self.generator))
         self.loss.count(self._batch)
+        parts = self.split.weighted(parts, self._batch)
+        torch.stack(list(parts.values())).sum().backward()
+        terms = self.split.total({name: part.detach() for name, part in parts.items()}, self.trainable)
         loss = torch.stack(list(terms.values())).sum()
-        metrics = {"loss": float(loss.detach())}
-        metrics |= {f"loss/{name}": float(term.detach()) for name, term in terms.items()}
+        metrics = {"loss": float(loss)} | {f"loss/{name}": float(term) for name, term in terms.items()}
         self._require_finite(metrics)
-        loss.backward()
         limit = float("inf") if self.options.clip_gradient is None else self.options.clip_gradient
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.trainable if p.grad is not None])
         metrics["gradient_norm"] = float(norm)
         self._require_finite({"the gradient": metrics["gradient_norm"]})
         if metrics["gradient_norm"] > limit:
             torch.nn.utils.clip_grads_with_norm_(self.trainable, limit, norm)
-        return loss.detach(), metrics
+        return loss, metrics
 
     def _require_finite(self, values: dict[str, float]) -> None:
         bad = [name for name, value in values.items() if value != value or abs(value) == float("inf")]

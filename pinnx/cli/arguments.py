@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
@@ -10,6 +12,7 @@ from pinnx.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:  # importing it for real would import torch
     from pinnx.case import Case
+    from pinnx.run import Manner
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -54,6 +57,50 @@ def add_set(parser: argparse.ArgumentParser, example: str) -> None:
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Add the flag --quiet."""
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+
+
+def add_stop_on(parser: argparse.ArgumentParser) -> None:
+    """Add the flag --stop-on."""
+    parser.add_argument(
+        "--stop-on",
+        metavar="SIGNAL",
+        action="append",
+        default=[],
+        help="a signal that ends the run at its next step with a checkpoint, besides TERM and INT: USR1",
+    )
+
+
+def add_manner(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that change how a run is carried out, and no number of it."""
+    add_stop_on(parser)
+    parser.add_argument("--no-figures", action="store_true", help="draw no figures and write no report at the end")
+    add_quiet(parser)
+
+
+def signals_from(names: Sequence[str]) -> tuple[signal.Signals, ...]:
+    """The signals that --stop-on names.
+
+    Raises:
+        InputError: a name is unknown, or that of a signal that no program can answer.
+    """
+    known = {each.name.removeprefix("SIG"): each for each in signal.Signals}
+    for unanswerable in ("KILL", "STOP"):
+        known.pop(unanswerable, None)
+    found = []
+    for name in names:
+        plain = name.upper().removeprefix("SIG")
+        if plain not in known:
+            raise InputError(f"no such signal: {name!r}; {did_you_mean(plain, known)}", key="--stop-on")
+        found.append(known[plain])
+    return tuple(found)
+
+
+def manner_from(arguments: argparse.Namespace) -> Manner:
+    """How a run is carried out, as the flags of `add_manner` say; imports torch."""
+    from pinnx.run import Manner
+
+    stop_on = signals_from(arguments.stop_on)
+    return Manner(quiet=arguments.quiet, figures=not arguments.no_figures, stop_on=stop_on)
 
 
 def case_from(arguments: argparse.Namespace) -> Case:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pinnx.cli.arguments import add_case, add_quiet, case_from
+from pinnx.cli.arguments import add_case, add_manner, case_from, manner_from
 
 if TYPE_CHECKING:  # importing them for real would import torch
     from pinnx.cli.arguments import Commands
@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
     solve.add_argument(
         "--resume", action="store_true", help="go on, if the run directory holds a stopped run of this case"
     )
-    add_quiet(solve)
+    add_manner(solve)
     solve.set_defaults(run=_solve)
     resume = commands.add_parser(
         "resume",
@@ -44,25 +44,28 @@ def add(commands: Commands) -> None:
         epilog="example:\n  pinnx resume runs/allen_cahn_100d",
     )
     resume.add_argument("directory", metavar="RUN", type=Path, help="the run directory")
-    add_quiet(resume)
+    add_manner(resume)
     resume.set_defaults(run=_resume)
 
 
 def _solve(arguments: argparse.Namespace) -> int:
     case = case_from(arguments)
-    from pinnx.run import execute
+    from pinnx.hpc.execution import execute
 
-    return _finish(execute(case, case.run_directory, resume=arguments.resume, quiet=arguments.quiet), arguments.quiet)
+    result = execute(case, case.run_directory, resume=arguments.resume, manner=manner_from(arguments))
+    return _finish(result, arguments.quiet)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    from pinnx.run import resume
+    from pinnx.hpc.execution import resume
 
-    return _finish(resume(arguments.directory, quiet=arguments.quiet), arguments.quiet)
+    return _finish(resume(arguments.directory, manner=manner_from(arguments)), arguments.quiet)
 
 
 def _finish(result: Result, quiet: bool) -> int:
     status = result.status
+    if not status.message:  # of a rank other than 0, which leaves the talking to that one
+        return status.exit_code
     if not status.ok:
         print(f"pinnx: {status.outcome.value}: {status.message}", file=sys.stderr)
     elif not quiet:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from pinnx.run.recorder import MemoryRecorder, Recorder
     from pinnx.run.reporting import report
     from pinnx.run.result import Result
-    from pinnx.run.running import execute, load_solution, resume
+    from pinnx.run.running import Manner, execute, load_solution, resume
 
 __all__ = [
+    "Manner",
     "MemoryRecorder",
     "Metrics",
     "Recorder",
@@ -41,6 +42,7 @@ __all__ = [
 
 # No module bears the name of a function: importing it would hide the function.
 _HOMES = {
+    "Manner": "running",
     "MemoryRecorder": "recorder",
     "Metrics": "metrics",
     "Recorder": "recorder",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,15 +11,11 @@ from typing import TYPE_CHECKING, Any, final
 
 from pinnx.errors import InputError
 from pinnx.run.files import WriteError, is_temporary, make_folder, read_json, write_json, write_text
+from pinnx.run.locks import is_locked, lock
 from pinnx.run.result import Result
 
 if TYPE_CHECKING:  # comparing runs reads their files only and must not import torch
     from pinnx.case import Case
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes on one run are not kept apart there
-    fcntl = None
 
 
 @final
@@ -147,24 +140,13 @@ class RunDirectory:
             InputError: another process holds it.
         """
         make_folder(self.path)
-        try:
-            handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", file=self.path) from None
-        try:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise InputError(
-                        f"another process is writing this run ({_owner(handle)}); wait for it, or stop it",
-                        file=self.path,
-                    ) from None
-            os.ftruncate(handle, 0)
-            os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        with lock(self._lock, "is writing this run"):
             yield
-        finally:
-            os.close(handle)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process is writing this run now, as far as the file system tells."""
+        return is_locked(self._lock)
 
     def _files(self) -> Iterator[Path]:
         return self.path.iterdir() if self.path.is_dir() else iter(())
@@ -184,11 +166,3 @@ def resolved_tables(case: Case, sources: list[Path]) -> dict[str, Any]:
     if sources:
         tables["equation"]["name"] = f"./{sources[0].name}:{type(case.equation).__qualname__}"
     return tables
-
-
-def _owner(handle: int) -> str:
-    try:
-        owner = json.loads(os.read(handle, 1000))
-        return f"process {owner['pid']} on {owner['host']}"
-    except (ValueError, KeyError, TypeError):
-        return "it has not said which"

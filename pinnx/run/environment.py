@@ -56,6 +56,12 @@ _SLURM = {
 }
 
 
+def process_name() -> str:
+    """This process among all of a cluster: its number, host and batch job."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"process {os.getpid()} on {socket.gethostname()}" + (f", job {job}" if job else "")
+
+
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Commit of the checkout that pinnx runs from, and whether files differ from it; None outside of a checkout."""
     commit = _git(folder, "rev-parse", "HEAD")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -59,6 +59,7 @@ def train(
     *,
     every: int = 10,
     clock: Clock | None = None,
+    stop_on: Sequence[signal.Signals] = (),
 ) -> Status:
     """Do the steps that are left.
 
@@ -71,13 +72,14 @@ def train(
         progress: shows how it goes; by default nothing is shown.
         every: steps between two rows of metrics.
         clock: with the time that earlier sessions took.
+        stop_on: signals that stop the run gently, besides SIGINT and SIGTERM.
 
     Returns:
-        DONE; STOPPED after SIGINT or SIGTERM, if the recorder can resume; DIVERGED, with the last good state kept.
+        DONE; STOPPED after one of these signals, if the recorder can resume; DIVERGED, with the last good state kept.
     """
     recorder, progress, clock = recorder or MemoryRecorder(), progress or Silent(), clock or Clock()
     progress.start(training.step_number, training.total_steps)
-    with _interruption(enabled=recorder.resumable) as interruption:
+    with _interruption(stop_on, enabled=recorder.resumable) as interruption:
         saved = -1
         while training.step_number < training.total_steps:
             if interruption.signal is not None:
@@ -110,17 +112,20 @@ class _Interruption:
 
 
 @contextmanager
-def _interruption(*, enabled: bool) -> Iterator[_Interruption]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop; the second one interrupts at once."""
+def _interruption(stop_on: Sequence[signal.Signals], *, enabled: bool) -> Iterator[_Interruption]:
+    """Turn the first signal into a wish to stop; Ctrl-C after that interrupts at once.
+
+    Batch systems repeat SIGTERM, and launchers pass on what the process got already: that is no second wish.
+    """
     interruption, old = _Interruption(), {}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if interruption.signal is not None:
+        if interruption.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        interruption.signal = signal.Signals(number)
+        interruption.signal = interruption.signal or signal.Signals(number)
 
     if enabled and threading.current_thread() is threading.main_thread():  # Python allows handlers only there
-        old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        old = {number: signal.signal(number, handle) for number in {signal.SIGINT, signal.SIGTERM, *stop_on}}
     try:
         yield interruption
     finally:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 
@@ -38,7 +40,27 @@ DIAGNOSTICS_SECONDS = 0.2
 _FREE = ("title", "device", "threads", "output")
 
 
-def execute(case: Case, directory: Path | str, *, resume: bool = False, quiet: bool = False) -> Result:
+@final
+@dataclass(frozen=True)
+class Manner:
+    """How a run is carried out: nothing here changes a number of it.
+
+    Attributes:
+        quiet: print nothing.
+        figures: draw figures and write the report at the end; `pinnx report` makes them later.
+        stop_on: signals that end the run at the next step boundary, besides SIGINT and SIGTERM.
+        prepare: called with the training before its first step; returns the one to run in its place.
+    """
+
+    quiet: bool = False
+    figures: bool = True
+    stop_on: tuple[signal.Signals, ...] = ()
+    prepare: Callable[[Training], Training] = lambda training: training
+
+
+def execute(
+    case: Case, directory: Path | str, *, resume: bool = False, quiet: bool = False, manner: Manner | None = None
+) -> Result:
     """Solve a case and write a run directory.
 
     Args:
@@ -46,36 +68,38 @@ def execute(case: Case, directory: Path | str, *, resume: bool = False, quiet: b
         directory: of the run, which must not hold one yet.
         resume: go on if the directory holds a run of this case; start one if it does not.
         quiet: print nothing.
+        manner: how it is carried out; by default `Manner(quiet)`.
 
     Raises:
         InputError: the case cannot be built, or the directory cannot be used; nothing is written then.
         WriteError: a file cannot be written; what was written before can be resumed.
     """
-    run = RunDirectory(directory)
+    run, manner = RunDirectory(directory), manner or Manner(quiet)
     sources = sources_of(case)
     if resume and run.holds_run:
-        return _go_on(run, _same_case(case, run, sources), quiet)
+        return _go_on(run, _same_case(case, run, sources), manner)
     run.require_free(sources)
     with use_threads(case.threads):
         training = case.start(torch_device(case.device))
         with run.locked():
             run.require_free(sources)  # another process may have been quicker
             run.create(case, sources)
-            return _train(case, training, run, quiet)
+            return _train(case, training, run, manner)
 
 
-def resume(directory: Path | str, *, quiet: bool = False) -> Result:
+def resume(directory: Path | str, *, quiet: bool = False, manner: Manner | None = None) -> Result:
     """Go on with a run from its newest checkpoint; on a CPU its metrics are, bit for bit, those of a run never stopped.
 
     Args:
         directory: of the run; a run that is done has only its figures and its report made again.
         quiet: print nothing.
+        manner: how it is carried out; by default `Manner(quiet)`.
 
     Raises:
         InputError: this is no run directory, or another process is writing it.
     """
     run = RunDirectory(directory)
-    return _go_on(run, run.read_case(), quiet)
+    return _go_on(run, run.read_case(), manner or Manner(quiet))
 
 
 def load_solution(directory: Path | str) -> Any:
@@ -122,35 +146,36 @@ def solution_of(run: RunDirectory, case: Case) -> tuple[Answer, int]:
     return training.solution(), checkpoint.step
 
 
-def _go_on(run: RunDirectory, case: Case, quiet: bool) -> Result:
+def _go_on(run: RunDirectory, case: Case, manner: Manner) -> Result:
     run.require_run()
     with run.locked(), use_threads(case.threads):
-        return _train(case, case.start(torch_device(case.device)), run, quiet)
+        return _train(case, case.start(torch_device(case.device)), run, manner)
 
 
-def _train(case: Case, training: Training, run: RunDirectory, quiet: bool) -> Result:
+def _train(case: Case, training: Training, run: RunDirectory, manner: Manner) -> Result:
     """Train from the newest checkpoint, if there is one, and write all files."""
     device = torch_device(case.device)
     recorder = DirectoryRecorder(run, checkpoint_every=case.output.checkpoint_every, keep=case.output.keep)
     clock = _restore(training, recorder, run)
+    training = manner.prepare(training)
     first = training.step_number
     run.add_session({**environment(case.seed, device), "from_step": first})
     write_json(run.problem, describe(case.equation))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    progress = progress_for(quiet=quiet)
+    progress = progress_for(quiet=manner.quiet)
     run.say(f"start: {case.heading}" if first == 0 else f"resumed after step {first}")
     for sentence in (*training.notes, *([f"going on after step {first}"] if first else [])):
         progress.say(sentence)
     try:
-        status = train(training, recorder, progress, every=case.output.every, clock=clock)
+        status = train(training, recorder, progress, every=case.output.every, clock=clock, stop_on=manner.stop_on)
         progress.stop()
         result = _measure(case, training, run, status, recorder, clock)
     except KeyboardInterrupt:
         return _interrupted(run, training)
     finally:
         progress.stop()
-    _finish(case, training, run, result, progress)
+    _finish(training, run, result, progress, figures=manner.figures)
     return result
 
 
@@ -185,11 +210,11 @@ def _measure(
     return result
 
 
-def _finish(case: Case, training: Training, run: RunDirectory, result: Result, progress: Progress) -> None:
+def _finish(training: Training, run: RunDirectory, result: Result, progress: Progress, *, figures: bool) -> None:
     """Figures and report, for all but a run that was asked to end soon; then the table of errors."""
-    if result.status.outcome is Outcome.DONE:
+    if figures and result.status.outcome is Outcome.DONE:
         write_diagnostics(run, training)
-    if result.status.outcome is not Outcome.STOPPED:
+    if figures and result.status.outcome is not Outcome.STOPPED:
         comparison = training.finish(run.path, progress.say)
         if comparison is not None:
             write_json(run.comparison, comparison)

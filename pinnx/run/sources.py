@@ -41,7 +41,7 @@ def user_sources(equation: type, folder: Path | None) -> list[Path]:
     beside_case = folder is not None and own.is_relative_to(folder.resolve()) and "site-packages" not in own.parts
     if not (loaded_by_path or beside_case) or equation.__module__.startswith("pinnx."):
         return []
-    return list(_with_imports(own, set()))
+    return list(with_imports(own, set()))
 
 
 def require_nameable(equation: type) -> None:
@@ -61,7 +61,13 @@ def copy_sources(files: list[Path], target: Path) -> None:
         write_bytes(target / file.name, file.read_bytes())
 
 
-def _with_imports(file: Path, seen: set[Path]) -> Iterator[Path]:
+def with_imports(file: Path, seen: set[Path]) -> Iterator[Path]:
+    """A Python file and those beside it that it imports, found in its text: nothing is run.
+
+    Args:
+        file: absolute path.
+        seen: files that are known already and left out; those that are found are added.
+    """
     if file in seen:
         return
     seen.add(file)
@@ -69,7 +75,7 @@ def _with_imports(file: Path, seen: set[Path]) -> Iterator[Path]:
     for name in _imported(file):
         module = file.parent / f"{name}.py"
         if module.is_file():
-            yield from _with_imports(module, seen)
+            yield from with_imports(module, seen)
 
 
 def _imported(file: Path) -> Iterator[str]:

@@ -162,7 +162,7 @@ def test_the_page_of_commands_tells_every_flag(command: str) -> None:
     assert sections.keys() == _subparsers().keys()
     actions = [action for action in _subparsers()[command]._actions if action.dest != "help"]
     flags = {flag for action in actions for flag in action.option_strings}
-    told = set(re.findall(r"(?<![\w-])--?[a-z]+\b", sections[command]))
+    told = set(re.findall(r"(?<![\w-])--?[a-z]+(?:-[a-z]+)*\b", sections[command]))
     assert told <= flags, "these do not exist"
     assert {flag for flag in flags if flag.startswith("--")} <= told, "these are not told"
     for action in actions:

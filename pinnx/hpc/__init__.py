@@ -1,0 +1,1 @@
+"""Many runs and many processes: sweeps, batch jobs, data-parallel training, and watching them."""
