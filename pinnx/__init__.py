@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pinnx.api import load, solve
+    from pinnx.api import load, load_direction, solve, solve_linear
     from pinnx.case import Case, load_case
     from pinnx.problem import Condition, Equation, Problem
     from pinnx.solvers.solution import Solution
@@ -24,10 +24,24 @@ _HOMES = {
     "Solution": "pinnx.solvers.solution",
     "load": "pinnx.api",
     "load_case": "pinnx.case",
+    "load_direction": "pinnx.api",
     "solve": "pinnx.api",
+    "solve_linear": "pinnx.api",
 }
 
-__all__ = ["Case", "Condition", "Equation", "Problem", "Solution", "__version__", "load", "load_case", "solve"]
+__all__ = [
+    "Case",
+    "Condition",
+    "Equation",
+    "Problem",
+    "Solution",
+    "__version__",
+    "load",
+    "load_case",
+    "load_direction",
+    "solve",
+    "solve_linear",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +13,7 @@ from pinnx.networks.base import NetworkSpec
 from pinnx.problem import Problem
 from pinnx.solvers.diagnostics import Diagnostics, Which
 from pinnx.solvers.errors import Errors
-from pinnx.solvers.solution import Solution
+from pinnx.solvers.solution import Answer
 
 
 class Solver(ABC):
@@ -29,6 +31,18 @@ class Solver(ABC):
 
         Raises:
             UnsupportedError: the solver, the network and the equation do not fit together.
+        """
+
+
+class SystemSolver(Solver):
+    """A solver that can do without an equation, since its own options say what is solved."""
+
+    @abstractmethod
+    def start(self, problem: Problem | None, network: NetworkSpec, *, seed: int, device: torch.device) -> Training:
+        """A training at step 0; the same arguments give the same one.
+
+        Raises:
+            UnsupportedError: the parts do not fit together.
         """
 
 
@@ -88,5 +102,17 @@ class Training(ABC):
         """Go back to a state; the steps that follow are bitwise those that would have followed it (on CPU)."""
 
     @abstractmethod
-    def solution(self) -> Solution:
-        """The solution as it is now."""
+    def solution(self) -> Answer:
+        """The solution as it is now; a solver of equations gives a `Solution`."""
+
+    def finish(self, folder: Path, say: Callable[[str], None] = lambda sentence: None) -> dict[str, Any] | None:
+        """Write what a run leaves besides a solution, and measure what takes longer than an evaluation.
+
+        Args:
+            folder: the run directory.
+            say: told what takes time.
+
+        Returns:
+            Plain values for `comparison.json`, from which the report is drawn, or None where there is nothing.
+        """
+        return None

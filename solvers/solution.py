@@ -28,8 +28,20 @@ if TYPE_CHECKING:
 TEST_SEED = 715_203_871
 
 
+class Answer:
+    """What a training comes to: a `Solution`, or what another kind of solver makes.
+
+    Attributes:
+        status: how the training ended, where it came from one.
+        history: metrics by name, one value per row, where the training kept them.
+    """
+
+    status: Status | None = None
+    history: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
 @final
-class Solution:
+class Solution(Answer):
     """The approximate solution of a problem.
 
     Args:
@@ -41,9 +53,6 @@ class Solution:
         status: how the training ended, where it came from one.
         history: metrics by name, one value per row, where the training kept them.
     """
-
-    status: Status | None = None
-    history: Mapping[str, np.ndarray] = MappingProxyType({})
 
     def __init__(self, problem: Problem, network: Network, spec: NetworkSpec | None = None):
         self.problem, self.network, self.spec = problem, network, spec

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
+
+import torch
 
 from pinnx import registry
 from pinnx.case.decode import decode
@@ -17,9 +19,18 @@ from pinnx.case.writer import to_toml
 from pinnx.networks.base import NetworkSpec
 from pinnx.options import at_least, check_limits, option
 from pinnx.problem import Equation
-from pinnx.solvers.base import Solver
+from pinnx.solvers.base import Solver, SystemSolver, Training
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def _needs_equation(table: Mapping[str, Any]) -> bool:
+    """Whether the solver that a case file names is for equations."""
+    solver = table.get("solver")
+    kind = solver.get("kind") if isinstance(solver, Mapping) else None
+    if kind not in registry.names("solvers"):
+        return True
+    return not issubclass(registry.resolve("solvers", kind), SystemSolver)
 
 
 def _is_device(name: str) -> str | None:
@@ -53,7 +64,13 @@ class Case:
         'runs/poisson'
     """
 
-    equation: Equation = dataclasses.field(metadata={"doc": "the equation and its parameters"})
+    equation: Equation | None = dataclasses.field(
+        default=None,
+        metadata={
+            "doc": "the equation and its parameters; only linear systems that are none of an equation's go without",
+            "needed": _needs_equation,
+        },
+    )
     network: NetworkSpec = option(
         lambda: registry.resolve("networks", "mlp")(), "the network that stands for the unknown"
     )
@@ -67,6 +84,8 @@ class Case:
 
     def __post_init__(self) -> None:
         check_limits(self)
+        if self.equation is None and not isinstance(self.solver, SystemSolver):
+            raise ValueError("equation is missing: this solver is for equations")
 
     @property
     def name(self) -> str:
@@ -75,7 +94,9 @@ class Case:
 
     @property
     def equation_name(self) -> str:
-        """The registered name of the equation, or the name of the user's class."""
+        """The registered name of the equation, or the name of the user's class; of the solver where there is none."""
+        if self.equation is None:
+            return str(self.solver.kind)
         _, reference = registry.identify(type(self.equation)) or ("", type(self.equation).__name__)
         return reference.rpartition(":")[2]
 
@@ -92,7 +113,18 @@ class Case:
     @property
     def equation_file(self) -> Path | None:
         """The user's Python file that the equation comes from: a complete run directory holds a copy of it."""
-        return registry.user_file(type(self.equation))
+        return None if self.equation is None else registry.user_file(type(self.equation))
+
+    def start(self, device: torch.device) -> Training:
+        """The training of this case, at step 0.
+
+        Raises:
+            UnsupportedError: the solver, the network and the equation do not fit together.
+        """
+        if self.equation is None:
+            assert isinstance(self.solver, SystemSolver)
+            return self.solver.start(None, self.network, seed=self.seed, device=device)
+        return self.solver.start(self.equation.problem(), self.network, seed=self.seed, device=device)
 
     def resolved(self, folder: Path | None = None) -> dict[str, Any]:
         """The case as the tables of a case file, with every default filled in.

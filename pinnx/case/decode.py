@@ -32,7 +32,7 @@ def decode(cls: type[T], document: Document, *, folder: Path | None = None) -> T
     Args:
         cls: a dataclass.
         document: the tables and their places.
-        folder: what paths of user-written equations are relative to; by default the folder of the document's file.
+        folder: what paths of input files are relative to; by default the folder of the document's file.
 
     Raises:
         InputError: the one mistake that was found.
@@ -87,12 +87,21 @@ class _Decoder:
         if family := registry.family_of(hint):
             return self.member(family, value, key, base)
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            return self.fields(hint, value, key, base) if isinstance(value, dict) else self.mismatch(key, hint, value)
+            return self.table(hint, value, key, base)
         if get_origin(hint) in (tuple, list, Sequence):
             return self.array(hint, value, key)
         if get_origin(hint) in (dict, Mapping) or hint is dict:
             return self.mapping(hint, value, key)
         return self.scalar(hint, value, key)
+
+    def table(self, hint: type[Any], value: Any, key: Key, base: Any) -> Any:
+        """A dataclass from a table, which may name it where it is a member of a family."""
+        if not isinstance(value, dict):
+            return self.mismatch(key, hint, value)
+        member = registry.identify(hint)
+        if member and value.get(registry.selector(member[0])) == member[1]:
+            value = {name: item for name, item in value.items() if name != registry.selector(member[0])}
+        return self.fields(hint, value, key, base)
 
     def scalar(self, hint: Any, value: Any, key: Key) -> Any:
         if get_origin(hint) is Literal:
@@ -125,6 +134,8 @@ class _Decoder:
         if NoneType in parts and value == "none":
             return None
         parts = tuple(part for part in parts if part is not NoneType)
+        if len(parts) == 1 and registry.family_of(parts[0]):
+            return self.value(parts[0], value, key, base)
         attempts = []
         for part in parts:
             trial = _Decoder(self.document, self.folder)
@@ -219,11 +230,15 @@ class _Decoder:
         default = default_of(field) if base is None else getattr(base, field.name)
         place = (*key, field.name)
         if field.name not in table:
-            if default is dataclasses.MISSING:
+            needed = field.metadata.get("needed")  # said of a table: this one cannot do without the field
+            if default is dataclasses.MISSING or (needed is not None and needed(table)):
+                hint = alternatives(hint)[0]
                 about = f" ({field.metadata['doc']})" if field.metadata.get("doc") else ""
                 return self.bad(place, f"is missing; expected {expected(hint)}{about}")
             return default
         result = self.value(hint, table[field.name], place, None if default is dataclasses.MISSING else default)
+        if isinstance(result, Path) and field.metadata.get("input"):
+            result = (self.folder / result.expanduser()).absolute()
         if result is not _BAD:
             for sentence in broken_limits(result, field):
                 result = self.bad(place, f"{sentence}, found {found(table[field.name])}")

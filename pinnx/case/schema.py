@@ -99,8 +99,16 @@ def _type_schema(hint: Any) -> dict[str, Any]:
     if get_origin(hint) in (dict, Mapping):
         return {"type": "object", "additionalProperties": _type_schema((get_args(hint) or (str, Any))[1])}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _table_schema(hint)
+        return _named_table_schema(hint)
     return {"type": _SCALARS[hint]} if hint in _SCALARS else {}
+
+
+def _named_table_schema(cls: type[Any]) -> dict[str, Any]:
+    """The table of one class, which may name it where it is a member of a family."""
+    table, member = _table_schema(cls), registry.identify(cls)
+    if member:
+        table["properties"] = {registry.selector(member[0]): {"const": member[1]}, **table["properties"]}
+    return table
 
 
 def _array_schema(hint: Any) -> dict[str, Any]:
@@ -174,6 +182,10 @@ _FAMILIES = {
     "derivatives": ("solver.derivatives", "How derivatives of the network are obtained."),
     "optimizers": ("solver.optimizer", "How the parameters move."),
     "schedules": ("solver.optimizer.schedule", "How the learning rate changes over the run."),
+    "systems": ("solver.system", "Which linear system is solved; for the solver `linear-system`."),
+    "directions": ("solver.direction", "The search direction of a linear solve, where none is trained."),
+    "direction-networks": ("solver.training.network", "The network of a search direction that is trained."),
+    "samples": ("solver.training.samples", "What a search direction is trained on."),
 }
 
 
@@ -197,7 +209,19 @@ def reference_page() -> str:
                 if (item := _item_class(option)) is not None:
                     heading = f"#### `[[{table}.{option.name}]]` {{ #{family}-{name}-{option.name} }}\n"
                     blocks += [heading, f"{_escaped(prose(item))}\n", _markdown_table(describe(item))]
+            blocks += _inner_tables(table, describe(cls))
     return "\n".join(blocks)
+
+
+def _inner_tables(table: str, options: Sequence[Option]) -> list[str]:
+    """The tables inside of a member's own that are no members of a family."""
+    blocks: list[str] = []
+    for option in options:
+        for part in alternatives(option.hint):
+            if dataclasses.is_dataclass(part) and isinstance(part, type) and not registry.identify(part):
+                blocks += [f"#### `[{table}.{option.name}]`\n", f"{_sentence(option.doc)}\n"]
+                blocks.append(_markdown_table(describe(part)))
+    return blocks
 
 
 def _is_plain_table(option: Option) -> bool:
@@ -218,7 +242,7 @@ def _markdown_table(options: Sequence[Option]) -> str:
     for option in options:
         default = option.default_words.removeprefix("default: ")
         default = default if default in ("required", "its own defaults") else f"`{default}`"
-        family = registry.family_of(option.hint)
+        family = next((found for part in alternatives(option.hint) if (found := registry.family_of(part))), None)
         kind = f"[{option.kind}](#{family})" if family else option.kind
         cells = [f"`{option.name}`", kind, default, _escaped(" ".join(option.sentences))]
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")

@@ -90,6 +90,7 @@ def _formulas(name: str, settings: list[str]) -> str:
 
     document = parse_document(to_toml({"equation": {"name": name}}))
     equation = case_of(override(document, [f"equation.{setting}" for setting in settings])).equation
+    assert equation is not None  # the document names one
     lines = ["Equation"]
     for residual in equation.residuals():
         lines += [f"  {residual.text()} = 0", f"  LaTeX: {residual.latex()} = 0"]

@@ -310,10 +310,7 @@ def follow(case: Case, split: RankSplit, manner: Manner) -> Status:
     Returns:
         How it ended; the message is that of this rank if it failed itself, and empty otherwise.
     """
-    training = case.solver.start(
-        case.equation.problem(), case.network, seed=case.seed, device=torch_device(case.device)
-    )
-    inner = split.adopt(training)
+    inner = split.adopt(case.start(torch_device(case.device)))
     with _deaf(manner):
         try:
             state = split.begin(inner)

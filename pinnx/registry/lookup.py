@@ -12,7 +12,7 @@ from pinnx.errors import InputError, did_you_mean
 from pinnx.registry.references import load_reference, user_file
 from pinnx.registry.table import BASES, REGISTRY, Entry
 
-_SINGULAR = {"derivatives": "derivatives"}
+_SINGULAR = {"derivatives": "derivatives", "samples": "samples"}
 
 
 def selector(family: str) -> str:

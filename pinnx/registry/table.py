@@ -28,6 +28,10 @@ BASES: Final[Mapping[str, str]] = {
     "derivatives": "pinnx.solvers.derivatives.base:DerivativeEstimator",
     "optimizers": "pinnx.solvers.training.base:Optimizer",
     "schedules": "pinnx.solvers.training.schedules:Schedule",
+    "systems": "pinnx.solvers.linear.systems:SystemSource",
+    "directions": "pinnx.solvers.linear.base:Direction",
+    "direction-networks": "pinnx.solvers.linear.directions.learned:DirectionSpec",
+    "samples": "pinnx.solvers.linear.directions.samples:SampleSource",
 }
 """The abstract class of each family: an option of this type takes a table that names a member."""
 
@@ -69,6 +73,10 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
     "solvers": {
         "pinn": Entry(
             "pinnx.solvers.pinn:Pinn", "physics-informed network: least squares of the residual at random points"
+        ),
+        "linear-system": Entry(
+            "pinnx.solvers.linear_system:LinearSystem",
+            "a linear system by conjugate directions, classical or learned: train them, or solve A x = b",
         ),
     },
     "derivatives": {
@@ -116,6 +124,56 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "exponential": Entry("pinnx.solvers.training.schedules:Exponential", "a constant factor per step"),
         "cosine": Entry("pinnx.solvers.training.schedules:Cosine", "falls along half a cosine"),
         "linear": Entry("pinnx.solvers.training.schedules:Linear", "falls linearly"),
+    },
+    "systems": {
+        "equation": Entry("pinnx.solvers.linear.systems:EquationSystem", "the case's linear equation on a grid"),
+        "files": Entry("pinnx.solvers.linear.systems:FileSystem", "a matrix and right-hand sides from files"),
+        "random-systems": Entry(
+            "pinnx.solvers.linear.directions.problems:RandomSystems",
+            "random systems on a grid: obstacles, mixed walls, jumps of the coefficient",
+        ),
+    },
+    "directions": {
+        "identity": Entry("pinnx.solvers.linear.preconditioners.simple:Identity", "the residual: conjugate gradients"),
+        "jacobi": Entry("pinnx.solvers.linear.preconditioners.simple:Jacobi", "the residual over the diagonal"),
+        "incomplete-cholesky": Entry(
+            "pinnx.solvers.linear.preconditioners.incomplete_cholesky:IncompleteCholesky",
+            "incomplete Cholesky factorization without fill-in, by ilupp",
+        ),
+        "multigrid": Entry(
+            "pinnx.solvers.linear.preconditioners.multigrid:Multigrid", "a geometric multigrid cycle, on grids"
+        ),
+        "algebraic-multigrid": Entry(
+            "pinnx.solvers.linear.preconditioners.algebraic_multigrid:AlgebraicMultigrid",
+            "an algebraic multigrid cycle, by PyAMG",
+        ),
+        "sine-transform": Entry(
+            "pinnx.solvers.linear.preconditioners.sine_transform:SineTransform",
+            "the exact inverse of a box with a constant coefficient",
+        ),
+        "petsc": Entry("pinnx.solvers.linear.preconditioners.petsc:PetscPreconditioner", "a preconditioner of PETSc"),
+        "trained": Entry("pinnx.solvers.linear.directions.trained:Trained", "a trained direction, from its file"),
+    },
+    "direction-networks": {
+        "v-cycle": Entry(
+            "pinnx.solvers.linear.directions.vcycle:VCycle",
+            "learned symmetric V-cycle: sees obstacles and coefficients, any grid",
+        ),
+        "dcdm": Entry(
+            "pinnx.solvers.linear.directions.dcdm:Dcdm", "the published network of deep conjugate directions"
+        ),
+        "u-net": Entry("pinnx.solvers.linear.directions.unet:UNet", "U-Net with ReLU and without biases"),
+        "linear-u-net": Entry("pinnx.solvers.linear.directions.unet:LinearUNet", "U-Net without ReLU: a linear map"),
+    },
+    "samples": {
+        "random-systems": Entry(
+            "pinnx.solvers.linear.directions.random_samples:RandomSamples",
+            "many random systems, with errors of every wavelength",
+        ),
+        "ritz": Entry(
+            "pinnx.solvers.linear.directions.ritz:RitzSamples",
+            "combinations of the Ritz vectors of one matrix, as published",
+        ),
     },
 }
 """family -> name -> entry, for what pinnx ships; `entries` adds what other packages register."""

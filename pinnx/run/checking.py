@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pinnx.case import torch_device
+from pinnx.run.description import describe
 from pinnx.run.environment import device_name, peak_memory
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def check(case: Case, which: Which = "compact") -> dict[str, Any]:
 
 def _check(case: Case, which: Which) -> dict[str, Any]:
     device = torch_device(case.device)
-    problem = case.equation.problem()
-    training = case.solver.start(problem, case.network, seed=case.seed, device=device)
+    training = case.start(device)
     first = training.step()
     counted, done = training.network_evaluations, training.step_number
     times: list[float] = []
@@ -61,7 +61,7 @@ def _check(case: Case, which: Which) -> dict[str, Any]:
     training.evaluate()
     seconds_per_evaluation = time.perf_counter() - start
     seconds_per_step = statistics.median(times) if times else None
-    coordinates = problem.domain.coordinates
+    problem = describe(case.equation)
     evaluations = training.total_steps // training.evaluate_every + 1
     estimate = (
         None
@@ -70,10 +70,10 @@ def _check(case: Case, which: Which) -> dict[str, Any]:
     )
     memory = peak_memory(device)  # before others than the case's own estimator take theirs
     diagnostics = training.diagnose(which)
-    residuals = [f"{residual.text()} = 0" for residual in case.equation.residuals()]
+    residuals = [f"{residual['text']} = 0" for residual in problem["residuals"]]
     return {
         "equation": residuals if len(residuals) > 1 else residuals[0],
-        "dimension": dict(coordinates.groups).get("x", 0) or coordinates.total,
+        "dimension": problem["dimension"],
         "parameters": training.parameters,
         "steps": training.total_steps,
         "seconds_per_step": seconds_per_step,

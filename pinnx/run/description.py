@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from pinnx import registry
-from pinnx.problem import Equation, Problem
+from pinnx.problem import Equation
 
 
-def describe(equation: Equation, problem: Problem) -> dict[str, Any]:
-    """The content of `problem.json`."""
+def describe(equation: Equation | None) -> dict[str, Any]:
+    """The content of `problem.json`; without an equation that of a linear system."""
+    if equation is None:
+        return {
+            "equation": "linear system",
+            "unknowns": ["x"],
+            "dimension": None,
+            "coordinates": [],
+            "residuals": [{"text": "A x − b", "latex": "A x - b"}],
+            "conditions": [],
+            "has_reference": False,
+            "references": [],
+        }
+    problem = equation.problem()
     coordinates = problem.domain.coordinates
     member = registry.identify(type(equation))
     sizes = dict(coordinates.groups)

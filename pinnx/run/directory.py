@@ -32,6 +32,7 @@ class RunDirectory:
         self.problem = self.path / "problem.json"
         self.environment = self.path / "environment.json"
         self.diagnostics = self.path / "diagnostics.json"
+        self.comparison = self.path / "comparison.json"
         self.metrics = self.path / "metrics.h5"
         self.checkpoints = self.path / "checkpoints"
         self.solution = self.path / "solution.h5"

@@ -12,7 +12,7 @@ from pinnx.expr import Points
 from pinnx.run.directory import RunDirectory
 from pinnx.run.files import make_folder
 from pinnx.run.point_files import open_points
-from pinnx.run.running import solution_of
+from pinnx.run.running import function_of
 from pinnx.solvers.solution import Solution
 from pinnx.views.fields import CHUNK_ELEMENTS
 from pinnx.views.fields import evaluate as evaluate_at
@@ -34,15 +34,14 @@ def evaluate(directory: Path | str, points_file: Path | str, output: Path | str 
     """
     run, points_file = RunDirectory(directory), Path(points_file)
     case = run.read_case()
-    labels = case.equation.problem().domain.coordinates.labels()
-    source = open_points(points_file, labels)
+    solution, _ = function_of(run, case)
+    source = open_points(points_file, solution.problem.domain.coordinates.labels())
     target = run.path / "evaluations" / points_file.name if output is None else Path(output)
     if target.suffix.lower() != points_file.suffix.lower():
         raise InputError(f"expected a name that ends in {points_file.suffix}, as that of the points file", file=target)
     if target.is_dir():
         raise InputError("is a folder; expected the name of a file", file=target)
     points = source.read()
-    solution, _ = solution_of(run, case)
     values = values_at(solution, points)
     make_folder(target.parent)
     source.write(target, points, values)

@@ -14,7 +14,7 @@ from pinnx.errors import InputError, did_you_mean
 from pinnx.run.directory import RunDirectory
 from pinnx.run.files import make_folder, write_bytes
 from pinnx.run.point_files import write_mesh
-from pinnx.run.running import solution_of
+from pinnx.run.running import function_of
 from pinnx.views.fields import Field, field_of
 
 FORMATS = ("vtu", "xdmf", "h5", "csv")
@@ -47,7 +47,7 @@ def export(directory: Path | str, format: str, output: Path | str | None = None)
     target = run.path / "export" / f"solution.{format}" if output is None else Path(output)
     if target.is_dir():
         raise InputError("is a folder; expected the name of a file", file=target)
-    solution, step = solution_of(run, case)
+    solution, step = function_of(run, case)
     field = field_of(solution, dimensions=3)
     make_folder(target.parent)
     if format == "h5":

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
+from pinnx.run.comparison_table import comparison_remarks, comparison_tables
 from pinnx.run.directory import RunDirectory
 from pinnx.run.files import read_json
 from pinnx.run.progress import BASELINE_LABELS, duration, error_text, rate, with_error
@@ -38,6 +39,7 @@ def page(run: RunDirectory, images: Mapping[str, bytes], captions: Mapping[str, 
         f"<header><h1>{_escape(title)}</h1>{_status(result)}</header>",
         *_section("Equation", _equation(run)),
         *_section("Results", _results(result)),
+        *_section("Comparison", _comparison(run)),
         *(_figure(name, image, captions.get(name, "")) for name, image in images.items()),
         *_section("Derivatives", _derivatives(run)),
         *_section("Cost", _costs(result)),
@@ -89,7 +91,7 @@ def _equation(run: RunDirectory) -> Iterator[str]:
         f"<i>{_escape(name)}</i> ∈ ℝ" + (f"<sup>{size}</sup>" if size > 1 else "") for name, size in sizes.items()
     )
     unknowns = ", ".join(map(_escape, problem["unknowns"]))
-    yield f"<p>{_escape(problem['equation'])}, unknown <i>{unknowns}</i>, {space}</p>"
+    yield f"<p>{_escape(problem['equation'])}, unknown <i>{unknowns}</i>{space and f', {space}'}</p>"
     if problem["references"]:
         items = "".join(f"<li>{_escape(reference)}</li>" for reference in problem["references"])
         yield f"<ul class='references'>{items}</ul>"
@@ -97,6 +99,8 @@ def _equation(run: RunDirectory) -> Iterator[str]:
 
 def _results(result: Result | None) -> Iterator[str]:
     if result is None:
+        return
+    if result.errors is None and result.directory is not None and RunDirectory(result.directory).comparison.is_file():
         return
     if result.errors is None:
         yield "<p>No reference solution is known for this problem: no error can be told.</p>"
@@ -124,6 +128,21 @@ def _figure(name: str, image: bytes, caption: str) -> str:
     width = int.from_bytes(image[16:20], "big") // 2  # as the header of a PNG has it; drawn for dense screens
     picture = f'<img alt="{_escape(name)}" width="{width}" src="{source}">'
     return f"<figure>{picture}<figcaption>{_escape(caption)}</figcaption></figure>"
+
+
+def _comparison(run: RunDirectory) -> Iterator[str]:
+    """Methods beside each other on linear systems."""
+    if not run.comparison.is_file():
+        return
+    content = read_json(run.comparison)
+    for each in comparison_tables(content):
+        head = "".join(f"<th>{_escape(cell)}</th>" for cell in each.columns)
+        yield f"<h3>{_escape(each.title)}</h3><table class='results'><thead><tr>{head}</tr></thead><tbody>"
+        for kind, cells in each.rows:
+            values = "".join(f"<td>{_escape(cell)}</td>" for cell in cells[1:])
+            yield f"<tr class='{kind}'><th>{_escape(cells[0])}</th>{values}</tr>"
+        yield "</tbody></table>"
+    yield "".join(f"<p class='remark'>{_escape(remark)}</p>" for remark in comparison_remarks(content))
 
 
 def _derivatives(run: RunDirectory) -> Iterator[str]:

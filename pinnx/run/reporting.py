@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pinnx.errors import InputError
 from pinnx.run.checkpoints import Checkpoints
 from pinnx.run.directory import RunDirectory
-from pinnx.run.files import write_text
-from pinnx.run.metrics import read_metrics
+from pinnx.run.files import read_json, write_text
+from pinnx.run.metrics import STEP, read_metrics
 from pinnx.run.page import page
 from pinnx.run.plots import residual_figure, save, training_figure
 from pinnx.run.solution_file import read_solution, write_solution
+from pinnx.solvers.solution import Answer, Solution
 from pinnx.views.fields import field_of, residual_sample
 from pinnx.views.figures import solution_figure, style
-
-if TYPE_CHECKING:
-    from pinnx.solvers.solution import Solution
+from pinnx.views.linear_figures import CAPTIONS as LINEAR_CAPTIONS
+from pinnx.views.linear_figures import linear_figures
 
 #: Figures by name, with what the page says below them.
 CAPTIONS = {
     "training": "Loss and error against steps and against the time spent in them. A thick line is a running median.",
     "solution": "Solution, reference where one is known, and their difference.",
     "residual": "Residual of the equation at points drawn from the domain's own law.",
+    **LINEAR_CAPTIONS,
 }
 
 
@@ -48,18 +48,21 @@ def report(directory: Path | str) -> Path:
     return _write_page(run)
 
 
-def write_figures_and_report(run: RunDirectory, solution: Solution, step: int) -> None:
-    """Write `solution.h5`, the figures and `report.html`."""
+def write_figures_and_report(run: RunDirectory, solution: Answer, step: int) -> None:
+    """Write `solution.h5`, if the solution is a function, the figures and `report.html`."""
     _write_solution(run, solution, step)
     _write_page(run)
 
 
-def _write_solution(run: RunDirectory, solution: Solution, step: int) -> None:
-    write_solution(run.solution, field_of(solution), residual_sample(solution), step)
+def _write_solution(run: RunDirectory, solution: Answer, step: int) -> None:
+    if isinstance(solution, Solution):
+        write_solution(run.solution, field_of(solution), residual_sample(solution), step)
 
 
 def _is_current(run: RunDirectory, step: int) -> bool:
     """Whether `solution.h5` is that of the newest checkpoint."""
+    if run.comparison.is_file():
+        return True
     if not run.solution.is_file():
         return False
     try:
@@ -79,7 +82,11 @@ def draw(run: RunDirectory) -> dict[str, bytes]:
     images = {}
     result = run.read_result()
     with style():
-        if run.metrics.is_file() and len(next(iter((metrics := read_metrics(run.metrics)).values()))):
+        if run.comparison.is_file():
+            for name, figure in linear_figures(read_json(run.comparison)).items():
+                images[name] = save(figure, run.plots, name)
+        metrics = read_metrics(run.metrics) if run.metrics.is_file() else {STEP: np.empty(0)}
+        if len(metrics[STEP]) > int(run.comparison.is_file()):  # a solve that trains nothing is one step
             images["training"] = save(
                 training_figure(metrics, result.baselines if result else {}), run.plots, "training"
             )

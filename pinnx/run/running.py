@@ -15,6 +15,7 @@ import torch
 from pinnx.case import torch_device
 from pinnx.errors import InputError
 from pinnx.run.checkpoints import Checkpoint, Checkpoints
+from pinnx.run.comparison_table import comparison_lines
 from pinnx.run.description import describe
 from pinnx.run.directory import RunDirectory, resolved_tables
 from pinnx.run.environment import environment, peak_memory
@@ -24,9 +25,9 @@ from pinnx.run.progress import Progress, progress_for
 from pinnx.run.recorder import DirectoryRecorder
 from pinnx.run.reporting import write_figures_and_report
 from pinnx.run.result import Result
-from pinnx.run.sources import require_nameable, user_sources
+from pinnx.run.sources import sources_of
 from pinnx.solvers.base import Training
-from pinnx.solvers.solution import Solution
+from pinnx.solvers.solution import Answer, Solution
 from pinnx.status import Outcome, Status
 
 if TYPE_CHECKING:
@@ -74,13 +75,12 @@ def execute(
         WriteError: a file cannot be written; what was written before can be resumed.
     """
     run, manner = RunDirectory(directory), manner or Manner(quiet)
-    require_nameable(type(case.equation))
-    sources = user_sources(type(case.equation), case.source.parent if case.source else None)
+    sources = sources_of(case)
     if resume and run.holds_run:
         return _go_on(run, _same_case(case, run, sources), manner)
     run.require_free(sources)
     with use_threads(case.threads):
-        training = _start(case, torch_device(case.device))
+        training = case.start(torch_device(case.device))
         with run.locked():
             run.require_free(sources)  # another process may have been quicker
             run.create(case, sources)
@@ -102,8 +102,11 @@ def resume(directory: Path | str, *, quiet: bool = False, manner: Manner | None 
     return _go_on(run, run.read_case(), manner or Manner(quiet))
 
 
-def load_solution(directory: Path | str) -> Solution:
+def load_solution(directory: Path | str) -> Any:
     """The solution of a run as its newest checkpoint holds it, also while the run goes on.
+
+    Returns:
+        A `Solution`; of a linear system, a `LinearSystemSolution`.
 
     Raises:
         InputError: this is no run directory, or there is no checkpoint yet.
@@ -112,8 +115,20 @@ def load_solution(directory: Path | str) -> Solution:
     return solution_of(run, run.read_case())[0]
 
 
-def solution_of(run: RunDirectory, case: Case) -> tuple[Solution, int]:
-    """The solution of a run and the step it is from; on the CPU, if the run's device is not there."""
+def function_of(run: RunDirectory, case: Case) -> tuple[Solution, int]:
+    """The solution of a run and the step it is from; raises InputError where it is no function."""
+    solution, step = solution_of(run, case)
+    if not isinstance(solution, Solution):
+        raise InputError(
+            "the run solved a linear system: there is no function to evaluate; x.h5 holds the solution vector, and "
+            "direction.pt the direction, if one was trained",
+            file=run.path,
+        )
+    return solution, step
+
+
+def solution_of(run: RunDirectory, case: Case) -> tuple[Answer, int]:
+    """What a run came to and the step it is from; on the CPU, if the run's device is not there."""
     checkpoint = Checkpoints(run.checkpoints).newest()
     if checkpoint is None:
         raise InputError("has no checkpoint yet; resume the run, or wait for its first one", file=run.path)
@@ -121,7 +136,7 @@ def solution_of(run: RunDirectory, case: Case) -> tuple[Solution, int]:
         device = torch_device(case.device)
     except InputError:
         device = torch.device("cpu")
-    training = _start(case, device)
+    training = case.start(device)
     fresh = training.state_dict()
     # A generator of another kind of device has a state of another shape; a solution needs none.
     usable = {
@@ -134,11 +149,7 @@ def solution_of(run: RunDirectory, case: Case) -> tuple[Solution, int]:
 def _go_on(run: RunDirectory, case: Case, manner: Manner) -> Result:
     run.require_run()
     with run.locked(), use_threads(case.threads):
-        return _train(case, _start(case, torch_device(case.device)), run, manner)
-
-
-def _start(case: Case, device: torch.device) -> Training:
-    return case.solver.start(case.equation.problem(), case.network, seed=case.seed, device=device)
+        return _train(case, case.start(torch_device(case.device)), run, manner)
 
 
 def _train(case: Case, training: Training, run: RunDirectory, manner: Manner) -> Result:
@@ -149,7 +160,7 @@ def _train(case: Case, training: Training, run: RunDirectory, manner: Manner) ->
     training = manner.prepare(training)
     first = training.step_number
     run.add_session({**environment(case.seed, device), "from_step": first})
-    write_json(run.problem, describe(case.equation, training.solution().problem))
+    write_json(run.problem, describe(case.equation))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     progress = progress_for(quiet=manner.quiet)
@@ -204,7 +215,14 @@ def _finish(training: Training, run: RunDirectory, result: Result, progress: Pro
     if figures and result.status.outcome is Outcome.DONE:
         write_diagnostics(run, training)
     if figures and result.status.outcome is not Outcome.STOPPED:
+        comparison = training.finish(run.path, progress.say)
+        if comparison is not None:
+            write_json(run.comparison, comparison)
         write_figures_and_report(run, training.solution(), training.step_number)
+        for sentence in [] if comparison is None else comparison_lines(comparison):
+            progress.say(sentence)
+        if comparison is not None and result.errors is None:
+            return
     progress.finish(result)
 
 

@@ -6,9 +6,21 @@ import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pinnx.errors import InputError
 from pinnx.run.files import make_folder, write_bytes
+
+if TYPE_CHECKING:
+    from pinnx.case import Case
+
+
+def sources_of(case: Case) -> list[Path]:
+    """The user's files that the equation of a case needs; raises InputError for one that no case file can name."""
+    if case.equation is None:
+        return []
+    require_nameable(type(case.equation))
+    return user_sources(type(case.equation), case.source.parent if case.source else None)
 
 
 def user_sources(equation: type, folder: Path | None) -> list[Path]:

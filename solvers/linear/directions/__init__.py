@@ -8,8 +8,9 @@ from pinnx.solvers.linear.directions.learned import DirectionModule, DirectionSp
 from pinnx.solvers.linear.directions.loading import NETWORKS, load_direction
 from pinnx.solvers.linear.directions.problems import RandomSystems, box
 from pinnx.solvers.linear.directions.random_samples import RandomSamples
-from pinnx.solvers.linear.directions.ritz import RitzSamples
+from pinnx.solvers.linear.directions.ritz import OperatorRitzSamples, RitzSamples
 from pinnx.solvers.linear.directions.samples import Sample, Samples, SampleSource
+from pinnx.solvers.linear.directions.trained import Trained
 from pinnx.solvers.linear.directions.training import DirectionTraining, TrainDirection
 from pinnx.solvers.linear.directions.unet import LinearUNet, UNet
 from pinnx.solvers.linear.directions.vcycle import VCycle
@@ -22,6 +23,7 @@ __all__ = [
     "DirectionTraining",
     "LearnedDirection",
     "LinearUNet",
+    "OperatorRitzSamples",
     "RandomSamples",
     "RandomSystems",
     "RitzSamples",
@@ -29,6 +31,7 @@ __all__ = [
     "SampleSource",
     "Samples",
     "TrainDirection",
+    "Trained",
     "UNet",
     "VCycle",
     "box",

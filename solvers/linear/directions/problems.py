@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from pinnx.options import at_least, between, check_limits, one_of, option
+from pinnx.problem import Equation
+from pinnx.solvers.linear.random_problems import random_right_hand_sides
 from pinnx.solvers.linear.stencil import GridOperator, grid_operator
+from pinnx.solvers.linear.systems import System, SystemSource
 
 #: Probability that the obstacles of a system are Dirichlet walls.
 _HELD = {"dirichlet": 1.0, "neumann": 0.0, "mixed": 0.5}
@@ -22,7 +25,7 @@ def box(grid: tuple[int, ...]) -> GridOperator:
 
 @final
 @dataclass(frozen=True)
-class RandomSystems:
+class RandomSystems(SystemSource):
     """A distribution of operators -div(c ∇u), each system different from all others.
 
     Obstacles are balls, boxes and thin plates, in number as many as it takes to fill a drawn fraction of the cells; the
@@ -48,6 +51,25 @@ class RandomSystems:
         check_limits(self)
         if self.least_filled > self.most_filled:
             raise ValueError(f"least_filled must be at most most_filled, got {self.least_filled} > {self.most_filled}")
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        return self.grid
+
+    def own(self, equation: Equation | None) -> None:
+        del equation  # a distribution: no system is its own
+
+    def held_out(
+        self,
+        columns: int,
+        generator: torch.Generator,
+        *,
+        equation: Equation | None = None,
+        grid: tuple[int, ...] | None = None,
+    ) -> System:
+        del equation
+        operator = replace(self, grid=grid or self.grid).draw(columns, generator)
+        return System(operator, random_right_hand_sides(operator, columns, generator=generator))
 
     def draw(self, systems: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> GridOperator:
         """An operator that holds so many systems."""

@@ -14,6 +14,7 @@ from pinnx.solvers.linear.directions.bands import from_operator
 from pinnx.solvers.linear.directions.lanczos import random_combinations, write_ritz_file
 from pinnx.solvers.linear.directions.problems import box
 from pinnx.solvers.linear.directions.samples import Sample, Samples, SampleSource
+from pinnx.solvers.linear.stencil import GridOperator
 
 
 @final
@@ -39,18 +40,41 @@ class RitzSamples(SampleSource):
         check_limits(self)
 
     def start(self, *, seed: int, folder: Path, batch: int) -> _Drawing:
-        return _Drawing(self, seed, folder, batch)
+        return _Drawing(self, seed, folder, batch, box(self.grid), "box")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class OperatorRitzSamples(SampleSource):
+    """Residuals of a given operator, drawn like those of `RitzSamples`.
+
+    Args:
+        options: how they are drawn.
+        operator: of one system.
+        name: tells its data from those of others in one folder.
+    """
+
+    kind: ClassVar[str] = "operator-ritz"
+
+    options: RitzSamples
+    operator: GridOperator
+    name: str
+
+    def __repr__(self) -> str:
+        return f"{self.options!r} of {self.name}"
+
+    def start(self, *, seed: int, folder: Path, batch: int) -> _Drawing:
+        return _Drawing(self.options, seed, folder, batch, self.operator, self.name)
 
 
 class _Drawing(Samples):
     """Residuals are combined `pool` at a time, since each pass reads the whole file."""
 
-    def __init__(self, options: RitzSamples, seed: int, folder: Path, batch: int):
-        self.options, self.batch = options, batch
-        self.operator = box(options.grid)
+    def __init__(self, options: RitzSamples, seed: int, folder: Path, batch: int, operator: GridOperator, name: str):
+        self.options, self.batch, self.operator = options, batch, operator
         self.bands = from_operator(self.operator, torch.float32)
         grid = "x".join(map(str, options.grid))
-        self.path = folder / f"ritz_{grid}_{options.vectors}_{seed}.h5"
+        self.path = folder / f"ritz_{name}_{grid}_{options.vectors}_{seed}.h5"
         write_ritz_file(self.operator, self.path, vectors=options.vectors, seed=seed)
         self.pool, self.position = torch.empty(0, self.operator.shape[0]), 0
         self.pool_state: Tensor | None = None

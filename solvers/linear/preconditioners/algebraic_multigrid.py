@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -25,7 +25,9 @@ class AlgebraicMultigrid(Sound):
     Softw. 8 (2023), 5495.
     """
 
-    kind: str = option(
+    kind: ClassVar[str] = "algebraic-multigrid"
+
+    coarsening: str = option(
         "smoothed-aggregation",
         "how coarse levels are made: smoothed-aggregation or ruge-stuben",
         one_of("smoothed-aggregation", "ruge-stuben"),
@@ -39,7 +41,7 @@ class AlgebraicMultigrid(Sound):
             import pyamg
         except ImportError as error:
             raise MissingExtraError("pyamg", "linear", "algebraic multigrid") from error
-        smoothed = self.kind == "smoothed-aggregation"
+        smoothed = self.coarsening == "smoothed-aggregation"
         make: Any = pyamg.smoothed_aggregation_solver if smoothed else pyamg.ruge_stuben_solver
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyAMG's hints on the storage of coarse matrices mean nothing to a user

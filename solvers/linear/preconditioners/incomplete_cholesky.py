@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class IncompleteCholesky(Sound):
 
     J. A. Meijerink, H. A. van der Vorst. Math. Comp. 31 (1977), 148-162.
     """
+
+    kind: ClassVar[str] = "incomplete-cholesky"
 
     def prepare(self, operator: LinearOperator) -> PreparedDirection:
         try:

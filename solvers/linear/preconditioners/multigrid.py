@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ class Multigrid(Sound):
     """A symmetric V-cycle with Chebyshev smoothing, for `GridOperator`s: obstacles, walls and coefficients are seen on
     every level (see `coarsening`). Set-up is a few passes over the grid; k systems are set up and solved together.
     """
+
+    kind: ClassVar[str] = "multigrid"
 
     degree: int = option(2, "degree of the Chebyshev smoother before and after each coarse correction", at_least(1))
     fraction: float = option(

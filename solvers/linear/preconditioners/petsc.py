@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from pinnx.solvers.linear.preconditioners.simple import Sound
 class PetscPreconditioner(Sound):
     """One application of a symmetric preconditioner of PETSc, for any sparse matrix."""
 
-    kind: str = option(
+    kind: ClassVar[str] = "petsc"
+
+    method: str = option(
         "gamg", "gamg or hypre (algebraic multigrid), or icc (incomplete Cholesky)", one_of("gamg", "hypre", "icc")
     )
 
@@ -33,7 +35,7 @@ class PetscPreconditioner(Sound):
         except ImportError as error:
             raise MissingExtraError("petsc4py", "petsc", "a preconditioner of PETSc") from error
         matrices = scipy_matrices(operator, "a preconditioner of PETSc")
-        return PerSystem([_Applied(PETSc, matrix, self.kind) for matrix in matrices])
+        return PerSystem([_Applied(PETSc, matrix, self.method) for matrix in matrices])
 
 
 @final

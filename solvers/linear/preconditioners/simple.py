@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from torch import Tensor
 
@@ -28,6 +28,8 @@ class Sound(Direction):
 class Identity(Sound):
     """The residual: with memory 1 the method of conjugate gradients."""
 
+    kind: ClassVar[str] = "identity"
+
     def prepare(self, operator: LinearOperator) -> PreparedDirection:
         return _Scaling(None)
 
@@ -36,6 +38,8 @@ class Identity(Sound):
 @dataclass(frozen=True)
 class Jacobi(Sound):
     """The residual divided by the diagonal."""
+
+    kind: ClassVar[str] = "jacobi"
 
     def prepare(self, operator: LinearOperator) -> PreparedDirection:
         diagonal = operator.diagonal()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ class SineTransform(Sound):
     transform: of type I for walls a spacing away, II for half a spacing) or Neumann walls (cosine transform) on both
     ends. A constant reaction may be added. Without any Dirichlet wall it is the pseudo-inverse.
     """
+
+    kind: ClassVar[str] = "sine-transform"
 
     def prepare(self, operator: LinearOperator) -> PreparedDirection:
         if not isinstance(operator, GridOperator):
