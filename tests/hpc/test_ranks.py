@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import pinnx
-from pinnx.errors import InputError
+from pinnx.case import parse_case
+from pinnx.errors import InputError, UnsupportedError
+from pinnx.hpc.parallel import RankSplit
 from pinnx.hpc.ranks import Ranks, current_ranks, first_host
 from pinnx.run import RunDirectory, read_metrics
 
@@ -135,6 +138,7 @@ def differences() -> dict[str, Any]:
         "clipped",
         "sobol points",
         "lbfgs",
+        "ssbroyden",
         "smoothing, differences",
         "smoothing, stein",
         "smoothing, hybrid",
@@ -230,6 +234,16 @@ def test_a_rank_that_dies_without_a_word_ends_the_job(bad: Path) -> None:
     assert [code for code, _, _ in results] == [4, -signal.SIGKILL]
     assert "another process of the job is gone" in results[0][2]
     assert "Traceback" not in results[0][2]
+
+
+def test_what_needs_all_residuals_at_once_is_refused() -> None:
+    case = parse_case(
+        '[equation]\nname = "allen-cahn"\ndimension = 3\n[solver]\nkind = "pinn"\nprecision = "float64"\n'
+        '[[solver.stage]]\nsteps = 5\n[[solver.stage]]\nsteps = 5\noptimizer.kind = "spring"\n'
+    )
+    training = case.solver.start(case.equation.problem(), case.network, seed=8, device=torch.device("cpu"))
+    with pytest.raises(UnsupportedError, match="'spring' works with the residuals of all points at once"):
+        RankSplit(Ranks(0, 2, 0, "torchrun", "127.0.0.1", 1)).adopt(training)
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ SCENARIOS: dict[str, tuple[str, str, int]] = {
     "clipped": ("allen-cahn", "clip_gradient = 0.5", 30),
     "sobol points": ("allen-cahn", 'sampling = "sobol"', 30),
     "lbfgs": ("allen-cahn", '[solver.optimizer]\nkind = "lbfgs"\niterations = 5', 4),
+    "ssbroyden": ("allen-cahn", '[solver.optimizer]\nkind = "ssbroyden"', 10),
     "smoothing, differences": ("allen-cahn", SMOOTHING + 'correction = "unbiased-loss"', 40),
     "smoothing, stein": ("allen-cahn", SMOOTHING + 'weights = "stein"\ncorrection = "biased"', 40),
     "smoothing, hybrid": ("allen-cahn", SMOOTHING + "switch_at = 15", 40),
