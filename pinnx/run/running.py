@@ -6,7 +6,7 @@ import dataclasses
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -40,6 +40,10 @@ DIAGNOSTICS_SECONDS = 0.2
 _FREE = ("title", "device", "threads", "output")
 
 
+def _unchanged(training: Training) -> Training:
+    return training
+
+
 @final
 @dataclass(frozen=True)
 class Manner:
@@ -55,7 +59,7 @@ class Manner:
     quiet: bool = False
     figures: bool = True
     stop_on: tuple[signal.Signals, ...] = ()
-    prepare: Callable[[Training], Training] = lambda training: training
+    prepare: Callable[[Training], Training] = field(default_factory=lambda: _unchanged)
 
 
 def execute(

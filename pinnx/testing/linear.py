@@ -86,6 +86,7 @@ class LinearSolverConformance(ABC):
         assert bool((found <= 1.1 * plain + 1).all()), f"{found.tolist()} against {plain.tolist()}"
 
     def test_is_linear_if_it_says_so(self, direction: Direction, name: str) -> None:
+        """f(a x + b y) = a f(x) + b f(y), up to rounding."""
         operator, prepared, b = self._set_up(direction, name)
         if not direction.linear:
             raise unittest.SkipTest("it does not say so")
@@ -120,6 +121,7 @@ class LinearSolverConformance(ABC):
                 )
 
     def test_leaves_its_argument_alone(self, direction: Direction, name: str) -> None:
+        """Neither the residual nor an earlier result is changed."""
         _, prepared, b = self._set_up(direction, name)
         before = b.clone()
         first = prepared(b)

@@ -87,7 +87,7 @@ def test_an_interrupt_gives_the_solution_as_it_is(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("what", "options", "message"),
     [
-        (EQUATION, {"stepz": 3}, r"stepz: unknown option; did you mean 'steps'\?"),
+        (EQUATION, {"stepz": 3}, r"stepz: unknown option; did you mean 'steps' or 'stage'\?"),
         (EQUATION, {"steps": 0}, "steps must be at least 1, got 0"),
         (EQUATION, {"optimizer": "adan"}, r"no optimizer 'adan'; did you mean 'adam'\?"),
         (EQUATION, {"network": "mpl"}, "no network 'mpl'"),

@@ -186,7 +186,7 @@ BAD_SETTINGS = {
     "solver.steps=": ["--set solver.steps=: expected a TOML value or a bare word, found ''"],
     "solver.steps=[1": ["--set solver.steps=[1: expected a TOML value"],
     "solver.steps=1\nx=2": ["expected a TOML value"],
-    "solver.stepz=1": ["--set solver.stepz=1: solver.stepz: unknown key; did you mean 'steps'?"],
+    "solver.stepz=1": ["--set solver.stepz=1: solver.stepz: unknown key; did you mean 'steps' or 'stage'?"],
     "seed.x=1": ["--set seed.x=1: seed: is a value, not a table"],
     "threads.x=1": ["--set threads.x=1: threads: expected an integer"],
     "solver.steps=0": ["--set solver.steps=0: solver.steps: must be at least 1, found the integer 0"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from pinnx import registry
 from pinnx.cli import main
 from pinnx.cli.check import figures
 from pinnx.errors import DivergedError, InputError
+from pinnx.run import Manner
 from pinnx.status import Outcome, Status
 
 COMMANDS = ["solve", "check", "list", "show", "resume", "report", "compare", "evaluate", "export", "cite"]
@@ -69,10 +71,14 @@ def room(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
         return call
 
-    module.execute = record(
+    real = importlib.import_module("pinnx.run")
+    module.__path__, module.Manner = real.__path__, real.Manner
+    several: Any = ModuleType("pinnx.hpc.execution")
+    several.execute = record(
         "execute", lambda case, directory: SimpleNamespace(status=recorder.status, directory=directory)
     )
-    module.resume = record("resume", lambda directory: SimpleNamespace(status=recorder.status, directory=directory))
+    several.resume = record("resume", lambda directory: SimpleNamespace(status=recorder.status, directory=directory))
+    monkeypatch.setitem(sys.modules, "pinnx.hpc.execution", several)
     module.report = record("report", lambda directory: directory / "report.html")
     module.compare = record("compare", lambda directories: "a table")
     module.evaluate = record("evaluate", lambda directory, points, output: output or directory / "values.csv")
@@ -185,7 +191,7 @@ def test_solve(folder: Path, room: SimpleNamespace, capsys: pytest.CaptureFixtur
     assert main(["solve", "mine.toml", "--set", "solver.steps=300", "--output", "runs/b", "--resume", "-q"]) == 0
     assert capsys.readouterr() == ("", "")
     ((name, (case, directory), options),) = room.calls
-    assert (name, directory, options) == ("execute", Path("runs/b"), {"resume": True, "quiet": True})
+    assert (name, directory, options) == ("execute", Path("runs/b"), {"resume": True, "manner": Manner(quiet=True)})
     assert case.solver.steps == 300
     assert tomllib.loads(case.to_toml())["output"]["directory"] == "runs/b"
     assert main(["solve", "mine.toml"]) == 0
@@ -197,7 +203,7 @@ def test_solve(folder: Path, room: SimpleNamespace, capsys: pytest.CaptureFixtur
     [
         (
             ["resume", "runs/a"],
-            ("resume", (Path("runs/a"),), {"quiet": False}),
+            ("resume", (Path("runs/a"),), {"manner": Manner()}),
             "300 steps in 2 s\nrun directory: runs/a",
         ),
         (["report", "runs/a"], ("report", (Path("runs/a"),), {}), "runs/a/report.html"),
