@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -182,7 +182,7 @@ def _differences(atom: Atom, nodes: _Nodes) -> sparse.csr_array:
     return _sum(sparse.diags_array(full[:, i, j]) @ nodes.along(unit[i] + unit[j]) for i, j in pairs)
 
 
-def _sum(matrices: object) -> sparse.csr_array:
+def _sum(matrices: Iterable[Any]) -> sparse.csr_array:
     return sparse.csr_array(reduce(lambda a, b: a + b, matrices))
 
 
