@@ -185,8 +185,8 @@ authors', so that rows compare in kind, not digit by digit. For Fokker–Planck 
 trivial error is zero to rounding.
 
 Two things to see. Orthogonal directions leave so little noise that biased and corrected losses end alike; the gap
-between them in the publication is that of noisy estimates. And in 100 dimensions smoothing with 16 pairs takes several
-times as many steps as exact derivatives in the same time, and is ahead of them on Fokker–Planck; in few dimensions exact
+between them in the publication is that of noisy estimates. In 100 dimensions smoothing with 16 pairs takes twice
+as many steps as exact derivatives in the same time, and is ahead of them on Fokker–Planck; in few dimensions exact
 derivatives are the better choice.
 
 Made by `python benchmarks/paper.py`, which goes on where it stopped.
