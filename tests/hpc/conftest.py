@@ -31,7 +31,7 @@ every = 2
 MINE = """\
 from __future__ import annotations
 from dataclasses import dataclass
-import beside
+import kept_beside
 from pinnx.domain import Box
 from pinnx.expr import Coefficient, laplacian
 from pinnx.problem import Equation, Problem
@@ -41,7 +41,7 @@ class Mine(Equation):
     factor: float = 1.0
 
     def residual(self, u):
-        return laplacian(u) - self.factor * Coefficient("g", beside.source)
+        return laplacian(u) - self.factor * Coefficient("g", kept_beside.source)
 
     def problem(self):
         return Problem(self, Box(0.0, 1.0, dimension=2))
@@ -61,10 +61,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tiny.toml").write_text(CASE)
     (tmp_path / "user").mkdir()
     (tmp_path / "user" / "mine.py").write_text(MINE)
-    (tmp_path / "user" / "beside.py").write_text(BESIDE)
+    (tmp_path / "user" / "kept_beside.py").write_text(BESIDE)
     (tmp_path / "user" / "alone").mkdir()
     (tmp_path / "user" / "alone" / "alone.py").write_text(
-        MINE.replace("import beside\n", "").replace("beside.source", "lambda points: points.x.prod(1)")
+        MINE.replace("import kept_beside\n", "").replace("kept_beside.source", "lambda points: points.x.prod(1)")
     )
     for place in ("mine.py", "alone/alone.py"):
         own = CASE.replace('name = "poisson"\ndimension = 2', f'name = "./{place}:Mine"')
