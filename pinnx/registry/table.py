@@ -69,6 +69,10 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "fourier": Entry("pinnx.networks.fourier:FourierMlp", "multilayer perceptron on random Fourier features"),
         "residual": Entry("pinnx.networks.residual:ResidualMlp", "perceptron whose blocks add to their input"),
         "modified": Entry("pinnx.networks.modified:ModifiedMlp", "perceptron gated by two encodings of its input"),
+        "fno": Entry("pinnx.networks.fno:Fno", "Fourier neural operator on the grid of a family of instances"),
+        "encoded-mlp": Entry(
+            "pinnx.networks.encoded:EncodedMlp", "perceptron of the coordinates and a code of the instance"
+        ),
     },
     "solvers": {
         "pinn": Entry(
