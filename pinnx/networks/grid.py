@@ -1,4 +1,4 @@
-"""Networks on instances: known fields of an instance, on the nodes of a grid, go in; fields on the same nodes come out."""
+"""Networks on instances: known fields, on the nodes of a grid, go in; fields on the same nodes come out."""
 
 from __future__ import annotations
 
