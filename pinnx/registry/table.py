@@ -78,6 +78,10 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "pinn": Entry(
             "pinnx.solvers.pinn:Pinn", "physics-informed network: least squares of the residual at random points"
         ),
+        "hard-constraint": Entry(
+            "pinnx.solvers.hard_constraint:HardConstraint",
+            "a learned basis with coefficients that make the equation hold: one constraint, or a mixture of experts",
+        ),
         "linear-system": Entry(
             "pinnx.solvers.linear_system:LinearSystem",
             "a linear system by conjugate directions, classical or learned: train them, or solve A x = b",
