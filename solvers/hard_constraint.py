@@ -12,10 +12,11 @@ from pinnx.networks.base import NetworkSpec
 from pinnx.options import at_least, check_limits, option, positive
 from pinnx.problem import Problem
 from pinnx.solvers.base import Solver, Training
+from pinnx.solvers.constrained.family_training import FamilyTraining
 from pinnx.solvers.constrained.point_training import PointTraining
 from pinnx.solvers.derivatives.auto import Auto
 from pinnx.solvers.derivatives.base import DerivativeEstimator
-from pinnx.solvers.experts import LeastSquaresOptions
+from pinnx.solvers.experts import Coupling, LeastSquaresOptions, Windows
 from pinnx.solvers.training.adam import Adam
 from pinnx.solvers.training.base import Optimizer
 
@@ -40,7 +41,7 @@ class HardConstraint(Solver):
 
     kind: ClassVar[str] = "hard-constraint"
     method: Literal["soft", "single", "mixture"] = option(
-        "single", "no constraint, one for the whole domain, or one per block"
+        "single", "no constraint, one for the whole domain, or one per block (the last two of instances only)"
     )
     basis: int = option(32, "basis functions per unknown", at_least(1))
     steps: int = option(2000, "training steps", at_least(1))
@@ -49,13 +50,24 @@ class HardConstraint(Solver):
     optimizer: Optimizer = option(Adam, "how the parameters of the basis move")
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
     evaluate_every: int = option(200, "steps between measurements of the error", at_least(1))
-    points: int = option(512, "without instances: points where the equation must hold, drawn once", at_least(1))
-    loss_points: int = option(512, "without instances: fresh points of the loss, per step", at_least(1))
-    condition_points: int = option(
-        128, "without instances: points of each soft condition, in the constraint and in the loss", at_least(1)
+    blocks: int | tuple[int, ...] = option(2, "instances: blocks of a mixture along each axis, space first, then time")
+    coupling: Coupling = option(Windows, "instances: how the blocks of a mixture hang together")
+    instances: int | None = option(None, 'instances: how many are trained on; "none" for fresh ones', at_least(1))
+    instances_per_step: int = option(4, "instances: how many per step", at_least(1))
+    test_instances: int = option(8, "instances: held-out ones, on which errors are measured", at_least(1))
+    known_instances: int = option(32, "instances: solved ones that baselines know", at_least(2))
+    constraint_nodes: int | None = option(
+        None, 'instances: nodes of the grid that are drawn for each solve; "none" for all', at_least(1)
     )
-    sampling: Literal["uniform", "sobol"] = option("uniform", "without instances: how points are drawn")
-    derivatives: DerivativeEstimator = option(Auto, "without instances: how derivatives of the basis are obtained")
+    train_until: float | None = option(None, "instances: last time that is trained; later ones are solved for", positive)
+    time: Literal["centered", "backward"] = option("backward", "instances: differences in time")
+    points: int = option(512, "one problem: points where the equation must hold, drawn once", at_least(1))
+    loss_points: int = option(512, "one problem: fresh points of the loss, per step", at_least(1))
+    condition_points: int = option(
+        128, "one problem: points of each soft condition, in the constraint and in the loss", at_least(1)
+    )
+    sampling: Literal["uniform", "sobol"] = option("uniform", "one problem: how points are drawn")
+    derivatives: DerivativeEstimator = option(Auto, "one problem: how derivatives of the basis are obtained")
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -66,6 +78,8 @@ class HardConstraint(Solver):
         return _DTYPES[self.precision]
 
     def start(self, problem: Problem, network: NetworkSpec, *, seed: int, device: torch.device) -> Training:
+        if problem.instances is not None:
+            return FamilyTraining(self, problem, network, seed=seed, device=device)
         if self.method != "single":
             raise UnsupportedError(
                 f'the equation has no instances, so solver.method must be "single", not {self.method!r}: '

@@ -1,0 +1,145 @@
+"""A family's equation and conditions on a grid as rows of the constraint layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from pinnx.expr import Atom, Expr, Input, Points, Unknown, Value, atoms, with_explicit_values
+from pinnx.family import Family, Instances
+from pinnx.problem import Equation
+from pinnx.solvers.experts import Rows
+from pinnx.solvers.experts.grid_atoms import forms as grid_forms
+from pinnx.solvers.experts.rows import Role
+
+
+@final
+@dataclass(frozen=True)
+class Stated:
+    """One residual and where it must vanish.
+
+    Attributes:
+        name: of the loss term.
+        residual: in the unknowns and inputs.
+        nodes: flat indices of the nodes, (n,).
+        points: the nodes.
+        weight: factor of its squared values, (n,) float64.
+        role: as in `Rows`.
+    """
+
+    name: str
+    residual: Expr
+    nodes: Tensor
+    points: Points
+    weight: Tensor
+    role: Role
+
+
+@final
+class FieldRows:
+    """What must vanish on the grid of a family, for any basis fields.
+
+    Args:
+        equation: gives the residuals.
+        family: gives grid, weights, conditions and the trial solution.
+        until: last time that counts; later nodes have no rows. None for all.
+        time: the scheme of time derivatives, as `grid_atoms.forms` knows it.
+        requests: from the atoms of the residuals to all that are needed.
+    """
+
+    def __init__(
+        self,
+        equation: Equation,
+        family: Family,
+        *,
+        until: float | None = None,
+        time: str = "centered",
+        requests: Callable[[Sequence[Atom], Points], Sequence[Atom]] = lambda atoms, points: atoms,
+    ):
+        self.family, self.grid, self.time = family, family.grid, time
+        self.points = self.grid.points()
+        self.unknowns = [Unknown(name, index) for index, name in enumerate(equation.unknowns)]
+        self.stated = self._stated(equation, until)
+        every = torch.ones(self.grid.size, dtype=torch.bool)
+        self._values = self._restricted("values", Value(self.unknowns[0]), every, every.double(), "interface")
+        found = atoms(*(each.residual for each in self.stated))
+        self.given_atoms = [atom for atom in found if isinstance(atom.of, Input)]
+        self.atoms = tuple(requests([atom for atom in found if isinstance(atom.of, Unknown)], self.points))
+
+    def rows(self, basis: Tensor, instances: Instances) -> list[Rows]:
+        """The rows of some instances, and last those of the values at all nodes, which state nothing.
+
+        Args:
+            basis: fields (B, N, outputs, *grid), those of f in u = offset + factor · f.
+            instances: B of them, on the family's grid.
+        """
+        forms = self.forms(basis)
+        offsets = self._of_fields(self.family.complete(self.family.offset(instances)))
+        given = self._given(instances)
+        result = []
+        for each in [*self.stated, self._values]:
+            at = slice(None) if len(each.nodes) == self.grid.size else each.nodes
+            result.append(
+                Rows(
+                    each.residual,
+                    each.points,
+                    {atom: form[:, at] for atom, form in forms.items()},
+                    {atom: offset[:, at] for atom, offset in offsets.items()},
+                    {atom: value[:, at] for atom, value in given.items()},
+                    weight=each.weight,
+                    role=each.role,
+                )
+            )
+        return result
+
+    def forms(self, basis: Tensor) -> dict[Atom, Tensor]:
+        """The forms of all atoms at all nodes, flat: (B, n, N), or (B, n, d, N) for a gradient."""
+        return self._at_nodes(self.family.complete(basis.double() * self.family.factor))
+
+    def _of_fields(self, fields: Tensor) -> dict[Atom, Tensor]:
+        """The atoms of fields (B, m, *grid): (B, n), or (B, n, d)."""
+        return {atom: form[..., 0] for atom, form in self._at_nodes(fields[:, None]).items()}
+
+    def _at_nodes(self, fields: Tensor) -> dict[Atom, Tensor]:
+        result: dict[Atom, Tensor] = {}
+        for unknown in self.unknowns:
+            wanted = [atom for atom in self.atoms if atom.of == unknown]
+            if wanted:
+                found = grid_forms(fields[:, :, unknown.index], wanted, self.grid, self.time)
+                result |= {atom: form.flatten(1, self.grid.dimension) for atom, form in found.items()}
+        return result
+
+    def _given(self, instances: Instances) -> dict[Atom, Tensor]:
+        fields = self.family.input_fields(instances)
+        result: dict[Atom, Tensor] = {}
+        for atom in self.given_atoms:
+            found = grid_forms(fields[atom.of.name][:, None], [atom], self.grid, self.time)
+            result[atom] = found[atom].flatten(1, self.grid.dimension)[..., 0]
+        return result
+
+    def _stated(self, equation: Equation, until: float | None) -> list[Stated]:
+        inside = torch.ones(self.grid.size, dtype=torch.bool)
+        if until is not None and self.grid.time is not None:
+            inside = self.points.t <= until * (1 + 1e-9)
+        weight = self.grid.flat(self.family.weight)
+        residuals = equation.residuals()
+        names = ["residual"] if len(residuals) == 1 else [f"residual{place + 1}" for place in range(len(residuals))]
+        result = [
+            self._restricted(name, residual, (weight != 0) & inside, weight.square(), "equation")
+            for name, residual in zip(names, residuals, strict=True)
+        ]
+        for condition in self.family.conditions():
+            squared = torch.full_like(weight, condition.weight**2)
+            where = self.grid.flat(condition.nodes) & inside
+            result.append(self._restricted(condition.name, condition.residual, where, squared, "condition"))
+        return result
+
+    def _restricted(self, name: str, residual: Expr, where: Tensor, weight: Tensor, role: Role) -> Stated:
+        nodes = where.nonzero()[:, 0]
+        # one object for the whole run: mixtures remember by it which expert sees which point
+        points = self.points if len(nodes) == self.grid.size else self.points.rows(nodes)
+        return Stated(name, with_explicit_values(residual), nodes, points, weight[nodes], role)
