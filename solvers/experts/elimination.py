@@ -1,8 +1,8 @@
 """Sparse QR of a Jacobian in blocks: one expert after the other leaves the rows that hold its coefficients.
 
 The rows that touch an expert are gathered and triangularized; the first N rows of the triangle give the expert's
-coefficients in terms of its neighbors', the others go on as rows of the neighbors. This is the multifrontal method, with
-experts in the place of single columns.
+coefficients in terms of its neighbors', the others go on as rows of the neighbors. This is the multifrontal method
+(J. W. H. Liu, SIAM Review 34 (1992), 82-109), with experts in the place of single columns.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Gradients through a minimization, by the implicit function theorem.
 
-At a minimum ω*, g(ω*, b) = 0 with g = Jᵀr; so dω/db = -H⁻¹ ∂g/∂b, with the full Hessian H: dropping its second-order part
-is exact only where the residual vanishes. The function g is differentiable in the forms b; a step of -H⁻¹g, zero in value,
-carries the gradient.
+At a minimum ω*, g(ω*, b) = 0 with g = Jᵀr; so dω/db = -H⁻¹ ∂g/∂b, with the full Hessian H: dropping its second-order
+part is exact only where the residual vanishes. The function g is differentiable in the forms b; a step of -H⁻¹g, zero
+in value, carries the gradient.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,45 +16,6 @@ from pinnx.solvers.experts.rows import Rows
 from pinnx.solvers.experts.solved import Ending, InstanceStatus, Solved
 from pinnx.solvers.experts.structure import Structure
 from pinnx.solvers.experts.tables import Table, scatter
-
-
-def solve_coefficients(rows: Sequence[Rows], options: LeastSquaresOptions, start: Tensor | None = None) -> Solved:
-    """The coefficients of one constraint for the whole domain.
-
-    Args:
-        rows: the system: equations, conditions.
-        options: of the solve.
-        start: first coefficients (B, N); zeros by default.
-
-    Returns:
-        ω with shape (B, N), and how each instance ended.
-
-    Raises:
-        ShapeError: the rows have different numbers of instances or coefficients.
-        InputError: a value that an expression needs is missing.
-    """
-    batch, count = common_sizes(rows)
-    tables = [whole(each) for each in rows if each.role != "interface"]
-    first = torch.zeros(batch, count, dtype=torch.float64, device=tables[0].weight.device) if start is None else start
-    if first.shape != (batch, count):
-        raise ShapeError(f"start must have shape ({batch}, {count}), got {tuple(first.shape)}")
-    solved = solve_tables(tables, 1, options, first[:, None])
-    return replace(solved, omega=solved.omega[:, 0])
-
-
-def whole(rows: Rows) -> Table:
-    """The rows as one group of one expert."""
-    size = len(rows.points)
-    weight = torch.as_tensor(rows.weight, dtype=torch.float64, device=rows.points.tensor.device)
-    return Table(
-        residual=rows.residual,
-        points=rows.points.to(torch.float64),
-        experts=torch.zeros(1, 1, dtype=torch.long, device=rows.points.tensor.device),
-        forms={atom: form.double()[:, None] for atom, form in rows.forms.items()},
-        offsets={atom: offset.double() for atom, offset in rows.offsets.items()},
-        given={atom: value.double() for atom, value in rows.given.items()},
-        weight=weight.reshape(-1, 1, weight.shape[-1] if weight.ndim else 1).expand(-1, 1, size) / size,
-    )
 
 
 def common_sizes(rows: Sequence[Rows]) -> tuple[int, int]:

@@ -177,20 +177,6 @@ def _solve_linear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Tensor, Te
     return omega, cost.isfinite(), iterations
 
 
-@dataclass
-class _State:
-    """Of the instances that are still at work: coefficients, damping, its growth, and which components are done."""
-
-    omega: Tensor
-    damping: Tensor
-    growth: Tensor
-    done: Tensor
-    converged: Tensor
-
-    def instances(self, index: Tensor) -> _State:
-        return _State(*(getattr(self, field.name)[index] for field in fields(self)))
-
-
 def _solve_nonlinear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Levenberg-Marquardt, then Newton with the full Hessian: one is robust, the other quick at nonzero residuals."""
     omega, iterations = _levenberg_marquardt(problem, start)

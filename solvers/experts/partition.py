@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pinnx.errors import InputError, ShapeError
-from pinnx.expr import Points
+from pinnx.expr import Coordinates, Points
 
 
 @final
@@ -121,8 +121,11 @@ class Partition:
 
     def locate(self, points: Points) -> Tensor:
         """The block of each point, (n,) integers."""
-        positions = self.positions(points)
-        result = torch.zeros(len(points), dtype=torch.long, device=positions.device)
+        return self.number(self.positions(points))
+
+    def number(self, positions: Tensor) -> Tensor:
+        """The numbers of the blocks at positions: (n, axes) -> (n,)."""
+        result = torch.zeros_like(positions[:, 0])
         for axis, count in enumerate(self.shape):
             result = result * count + positions[:, axis]
         return result
@@ -137,3 +140,33 @@ class Partition:
             moved %= count
         position[axis] = moved
         return self.index(position)
+
+    def faces(self) -> tuple[tuple[int, int, int, int], ...]:
+        """All faces between two blocks: axis, number of the edge on it, the block below and the one above.
+
+        On a periodic axis the last edge is the first; blocks that meet twice there have two faces.
+        """
+        found = []
+        for axis, count in enumerate(self.shape):
+            for below in range(len(self)):
+                above = self.neighbor(below, axis, 1)
+                if above is not None and count > 1:
+                    found.append((axis, self.position(below)[axis] + 1, below, above))
+        return tuple(found)
+
+    def face_points(self, per_axis: int, coordinates: Coordinates, *, dtype: torch.dtype = torch.float64) -> Points:
+        """Points on the faces, for rows of the role "interface": the midpoints of a regular lattice on each face.
+
+        Args:
+            per_axis: number of points along each axis of a face.
+            coordinates: of the points.
+            dtype: of the points.
+        """
+        parts = []
+        for axis, edge, below, _ in self.faces():
+            sides = []
+            for other, (low, high) in enumerate(self.block(below)):
+                middles = low + (high - low) * (torch.arange(per_axis, dtype=dtype) + 0.5) / per_axis
+                sides.append(torch.tensor([self.edges[axis][edge]], dtype=dtype) if other == axis else middles)
+            parts.append(torch.cartesian_prod(*sides).reshape(-1, len(sides)))
+        return Points(torch.cat(parts) if parts else torch.empty(0, len(self.edges), dtype=dtype), coordinates)

@@ -20,8 +20,8 @@ Role = Literal["equation", "condition", "interface"]
 class Rows:
     """Residuals of a batch of B instances at n points that all of them share.
 
-    Every atom of an unknown u = c + Σ_j ω_j b_j is affine in the coefficients ω (N,): atom(u) = offset + form · ω, where
-    offset is the atom of c, and column j of form that of b_j. Several unknowns may share the coefficients.
+    Every atom of an unknown u = c + Σ_j ω_j b_j is affine in the coefficients ω (N,): atom(u) = offset + form · ω,
+    where offset is the atom of c, and column j of form that of b_j. Several unknowns may share the coefficients.
 
     Attributes:
         residual: the expression that vanishes for the solution, in atoms of the unknowns and of inputs.
@@ -53,7 +53,7 @@ class Rows:
             raise UnsupportedError(f"a residual must be a scalar, got the vector {self.residual}")
         if not self.forms:
             raise InputError("rows need the form of at least one atom of an unknown")
-        missing = [] if self.role == "interface" else [a for a in atoms(self.residual) if a not in self.forms]
+        missing = [] if self.role == "interface" else [a for a in self.atoms if a not in self.forms]
         if missing:
             known = ", ".join(str(atom) for atom in self.forms)
             raise InputError(f"no form for {', '.join(map(str, missing))} of the residual {self.residual}; got {known}")
@@ -68,6 +68,29 @@ class Rows:
     def coefficients(self) -> int:
         """Number N of basis functions."""
         return next(iter(self.forms.values())).shape[-1]
+
+    @property
+    def atoms(self) -> tuple[Atom, ...]:
+        """The atoms of unknowns in the residual."""
+        return atoms(self.residual)
+
+    def at(self, places: Tensor) -> Rows:
+        """The rows at some of the points, (k,) integers; a weight that varies with the point goes with them."""
+        weight = self.weight
+        if isinstance(weight, Tensor) and weight.ndim:
+            weight = weight[..., places]
+
+        def some(values: Mapping[Any, Tensor]) -> dict[Any, Tensor]:
+            return {atom: value[:, places] for atom, value in values.items()}
+
+        return replace(
+            self,
+            points=self.points.rows(places),
+            forms=some(self.forms),
+            offsets=some(self.offsets),
+            given=some(self.given),
+            weight=weight,
+        )
 
     def instances(self, index: Tensor) -> Rows:
         """The rows of some of the instances.

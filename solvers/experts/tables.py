@@ -204,7 +204,8 @@ def condense(table: Table, omega: Tensor, factorization: str) -> tuple[Piece, Te
         factorization: "qr" or "gram".
 
     Returns:
-        The condensed rows; half the sum of squares per group (B, G); Jᵀr (B, G, m N); the squared column norms, likewise.
+        The condensed rows; half the sum of squares per group (B, G); Jᵀr (B, G, m N); the squared column norms,
+        likewise.
     """
     residual, jacobian = table.jacobian(omega)
     gradient = (residual[..., None, :] @ jacobian)[..., 0, :]
