@@ -1,4 +1,4 @@
-"""Hard constraints: a network gives basis functions, and least squares the coefficients for which the equation holds."""
+"""Hard constraints: a network gives basis functions, least squares the coefficients for which the equation holds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class HardConstraint(Solver):
     constraint_nodes: int | None = option(
         None, 'instances: nodes of the grid that are drawn for each solve; "none" for all', at_least(1)
     )
-    train_until: float | None = option(None, "instances: last time that is trained; later ones are solved for", positive)
+    train_until: float | None = option(None, "instances: last trained time; later ones are solved for", positive)
     time: Literal["centered", "backward"] = option("backward", "instances: differences in time")
     points: int = option(512, "one problem: points where the equation must hold, drawn once", at_least(1))
     loss_points: int = option(512, "one problem: fresh points of the loss, per step", at_least(1))

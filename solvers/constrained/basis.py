@@ -35,9 +35,7 @@ def basis_forms(
     requests = basis_atoms(atoms, size)
     values = estimator.estimate(network, points, requests, torch.Generator(points.tensor.device))
     columns = [values[request] for request in requests]
-    return {
-        atom: torch.stack(columns[place * size : (place + 1) * size], -1)[None] for place, atom in enumerate(atoms)
-    }
+    return {atom: torch.stack(columns[place * size : (place + 1) * size], -1)[None] for place, atom in enumerate(atoms)}
 
 
 @final

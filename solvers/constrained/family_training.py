@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 import torch
+from pinnx.family import Instances
 from torch import Tensor
 
 from pinnx.errors import DivergedError, InputError, UnsupportedError
-from pinnx.family import Instances
 from pinnx.networks.base import NetworkSpec
 from pinnx.networks.grid import GridNetworkSpec
 from pinnx.problem import Problem
@@ -45,7 +45,9 @@ class FamilyTraining(OuterTraining):
                 "that sees the instance: fno or encoded-mlp"
             )
         if device.type != "cpu":
-            raise UnsupportedError(f'families of instances are solved on the CPU so far: set device = "cpu", not {device}')
+            raise UnsupportedError(
+                f'families of instances are solved on the CPU so far: set device = "cpu", not {device}'
+            )
         self.options, self.problem, self.seed, self.device = options, problem, seed, device
         self.setting = setting_of(options, problem)
         trained = _trained(self.setting)
@@ -128,9 +130,8 @@ class FamilyTraining(OuterTraining):
         if self.options.method == "soft":
             return f"no constraint, on a grid of {grid} nodes"
         experts = len(self.operator.partition)
-        return (
-            f"{self.size} basis functions on a grid of {grid} nodes; "
-            + ("one constraint" if experts == 1 else f"{experts} experts, {self.setting.coupling.kind}")
+        return f"{self.size} basis functions on a grid of {grid} nodes; " + (
+            "one constraint" if experts == 1 else f"{experts} experts, {self.setting.coupling.kind}"
         )
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from pinnx.family import Family, Instances
+from pinnx.solvers.experts.grid_atoms import forms as grid_forms
 from torch import Tensor
 
 from pinnx.expr import Atom, Expr, Input, Points, Unknown, Value, atoms, with_explicit_values
-from pinnx.family import Family, Instances
 from pinnx.problem import Equation
 from pinnx.solvers.experts import Rows
-from pinnx.solvers.experts.grid_atoms import forms as grid_forms
 from pinnx.solvers.experts.rows import Role
 
 

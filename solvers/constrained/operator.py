@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
+from pinnx.family import Grid, Instances
 from torch import Tensor
 
 from pinnx.errors import InputError, UnsupportedError
 from pinnx.expr import Atom, Evaluator, Points, Unknown, Value
-from pinnx.family import Grid, Instances
 from pinnx.networks.grid import GridNetwork
 from pinnx.problem import Equation
 from pinnx.solvers.constrained.field_rows import FieldRows
@@ -169,9 +169,7 @@ def partition_of(grid: Grid, blocks: Sequence[int], trained: float | None, until
     """
     if len(blocks) != grid.dimension:
         labels = ", ".join(axis.label for axis in grid.axes)
-        raise InputError(
-            f"must have one number for each of the axes {labels}, got {list(blocks)}", key="solver.blocks"
-        )
+        raise InputError(f"must have one number for each of the axes {labels}, got {list(blocks)}", key="solver.blocks")
     edges = []
     for axis, count in zip(grid.axes, blocks, strict=True):
         high = axis.high if axis.group != "t" or trained is None else min(trained, axis.high)
@@ -185,7 +183,5 @@ def partition_of(grid: Grid, blocks: Sequence[int], trained: float | None, until
 
 def _scaled(grid: Grid, frame: tuple[tuple[float, float], ...]) -> Tensor:
     """The coordinates of the nodes as a network sees them, (D, *grid)."""
-    axes = [
-        2 * (axis.positions() - low) / (high - low) - 1 for axis, (low, high) in zip(grid.axes, frame, strict=True)
-    ]
+    axes = [2 * (axis.positions() - low) / (high - low) - 1 for axis, (low, high) in zip(grid.axes, frame, strict=True)]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))

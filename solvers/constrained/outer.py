@@ -37,7 +37,14 @@ class OuterTraining(Training):
     """
 
     def __init__(
-        self, network: nn.Module, optimizer: Optimizer, *, steps: int, evaluate_every: int, clip: float | None, seed: int
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        *,
+        steps: int,
+        evaluate_every: int,
+        clip: float | None,
+        seed: int,
     ):
         self.network, self.chosen, self.clip, self.seed = network, optimizer, clip, seed
         self.step_number, self.total_steps, self.evaluate_every = 0, steps, evaluate_every

@@ -178,5 +178,5 @@ def constraint_metrics(solved: Solved) -> dict[str, float]:
 
 
 def combine(form: Tensor, omega: Tensor) -> Tensor:
-    """form · ω: (B, n, N) or (B, n, d, N) with (B, N) to (B, n) or (B, n, d)."""
+    """Form · ω: (B, n, N) or (B, n, d, N) with (B, N) to (B, n) or (B, n, d)."""
     return torch.einsum("b...j,bj->b...", form.double(), omega)
