@@ -10,6 +10,7 @@ if __name__ != "pinnx.equations":  # reached through the link pinnx/equations, n
 from pinnx.equations.allen_cahn import AllenCahn
 from pinnx.equations.burgers import Burgers
 from pinnx.equations.burgers_1d import ClassicalBurgers
+from pinnx.equations.diffusion_sorption import DiffusionSorption
 from pinnx.equations.fokker_planck import FokkerPlanck
 from pinnx.equations.heat import Heat
 from pinnx.equations.hjb import HamiltonJacobiBellman
@@ -21,6 +22,7 @@ __all__ = [
     "AllenCahn",
     "Burgers",
     "ClassicalBurgers",
+    "DiffusionSorption",
     "FokkerPlanck",
     "HamiltonJacobiBellman",
     "Heat",

@@ -48,6 +48,10 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
             "pinnx.equations.burgers_1d:ClassicalBurgers",
             "u_t + u u_x − ν u_xx = 0: the classical steepening sine, with its Cole–Hopf solution",
         ),
+        "diffusion-sorption": Entry(
+            "pinnx.equations.diffusion_sorption:DiffusionSorption",
+            "R(u) u_t = D u_xx with Freundlich sorption: a family of initial values, on a grid",
+        ),
         "fokker-planck": Entry(
             "pinnx.equations.fokker_planck:FokkerPlanck", "u_t = ½Δu − μ·∇u with u = |x|² at the start"
         ),

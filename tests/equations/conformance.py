@@ -11,6 +11,7 @@ from pinnx.equations import (
     AllenCahn,
     Burgers,
     ClassicalBurgers,
+    DiffusionSorption,
     FokkerPlanck,
     HamiltonJacobiBellman,
     Heat,
@@ -37,6 +38,7 @@ EQUATIONS: dict[str, list[Equation]] = {
     "burgers": [Burgers(d) for d in (1, *DIMENSIONS)] + [Burgers(3, viscosity=0.2)],
     "burgers-1d": [ClassicalBurgers(constraints=c) for c in ("hard", "soft")]
     + [ClassicalBurgers(viscosity=0.1, horizon=2.0)],
+    "diffusion-sorption": [DiffusionSorption(), DiffusionSorption(law="rich", horizon=200.0, diffusion=2e-3)],
     "poisson": [Poisson(d, solution=s) for d in EVEN for s in ("cosines", "products", "quadratic")]
     + [Poisson(d) for d in (1, 5)],
     "heat": [Heat(d, initial=i) for d in (1, *DIMENSIONS) for i in ("soft", "hard")],

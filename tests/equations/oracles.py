@@ -15,6 +15,7 @@ from pinnx.equations import (
     AllenCahn,
     Burgers,
     ClassicalBurgers,
+    DiffusionSorption,
     FokkerPlanck,
     HamiltonJacobiBellman,
     Heat,
@@ -132,6 +133,14 @@ def log_fokker_planck(equation: LogFokkerPlanck, rows: Tensor, q: Function) -> T
     return first[d] - right
 
 
+def diffusion_sorption(equation: DiffusionSorption, rows: Tensor, u: Function) -> Tensor:
+    """R(u) u_t = D u_xx with Freundlich's isotherm."""
+    value, (_, u_t), (u_xx, _) = derivatives(u, rows)
+    per_pore = 0.71 / 0.29
+    sorbed = per_pore * 2880 * 3.5e-4 * 0.874 * torch.exp((0.874 - 1) / 2 * torch.log(value * value + 1e-6))
+    return (1 + sorbed) * u_t - equation.diffusion * u_xx
+
+
 ORACLES: dict[type[Equation], Callable[..., Tensor]] = {
     AllenCahn: allen_cahn,
     SineGordon: sine_gordon,
@@ -139,6 +148,7 @@ ORACLES: dict[type[Equation], Callable[..., Tensor]] = {
     HamiltonJacobiBellman: hamilton_jacobi_bellman,
     Burgers: burgers,
     ClassicalBurgers: classical_burgers,
+    DiffusionSorption: diffusion_sorption,
     Poisson: poisson,
     Heat: heat,
     LogFokkerPlanck: log_fokker_planck,

@@ -39,3 +39,7 @@ class TestHeat(BuiltIn):
 
 class TestLogFokkerPlanck(BuiltIn):
     name = "log-fokker-planck"
+
+
+class TestDiffusionSorption(BuiltIn):
+    name = "diffusion-sorption"
