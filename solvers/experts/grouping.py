@@ -31,10 +31,11 @@ class Groups:
     real: Tensor
     slots: Tensor
 
-    @property
-    def everything(self) -> bool:
-        """Whether it is one group that holds all points in order, so that nothing needs to be gathered."""
-        return len(self.index) == 1 and bool((self.index[0] == torch.arange(self.index.shape[1])).all())
+    def holds_all(self, points: int) -> bool:
+        """Whether it is one group that holds all of so many points in order, so that nothing needs to be gathered."""
+        if self.index.shape != (1, points):
+            return False
+        return bool((self.index[0] == torch.arange(points, device=self.index.device)).all())
 
 
 def group(members: Tensor) -> tuple[Groups, ...]:
@@ -95,7 +96,7 @@ def table(
         signs: factor of the form of each slot; all 1 by default.
     """
     index = groups.index.flatten()
-    everything = groups.everything
+    everything = groups.holds_all(len(rows.points))
 
     def at(values: Tensor) -> Tensor:
         return (values if everything else values[:, index]).double()
@@ -157,7 +158,7 @@ def same(atoms: Mapping[Atom, Any]) -> dict[Atom, Recipe]:
 
 
 def _form(form: Tensor, coefficient: Tensor | None, groups: Groups, slot: int) -> Tensor:
-    gathered = form[:, None] if groups.everything else form[:, groups.index]
+    gathered = form[:, None] if groups.holds_all(form.shape[1]) else form[:, groups.index]
     gathered = gathered.double()
     if coefficient is None:
         return gathered
