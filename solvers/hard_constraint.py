@@ -17,6 +17,7 @@ from pinnx.solvers.constrained.point_training import PointTraining
 from pinnx.solvers.derivatives.auto import Auto
 from pinnx.solvers.derivatives.base import DerivativeEstimator
 from pinnx.solvers.experts import Coupling, LeastSquaresOptions, Windows
+from pinnx.solvers.experts.grid_atoms import SpaceScheme, TimeScheme
 from pinnx.solvers.training.adam import Adam
 from pinnx.solvers.training.base import Optimizer
 
@@ -60,7 +61,10 @@ class HardConstraint(Solver):
         None, 'instances: nodes of the grid that are drawn for each solve; "none" for all', at_least(1)
     )
     train_until: float | None = option(None, "instances: last trained time; later ones are solved for", positive)
-    time: Literal["centered", "backward"] = option("backward", "instances: differences in time")
+    time: TimeScheme = option("bdf2", "instances: derivatives in time: of first order (backward), else of second")
+    space: SpaceScheme = option(
+        "auto", "instances: derivatives along periodic axes: spectral (auto), or three-point differences (compact)"
+    )
     points: int = option(512, "one problem: points where the equation must hold, drawn once", at_least(1))
     loss_points: int = option(512, "one problem: fresh points of the loss, per step", at_least(1))
     condition_points: int = option(

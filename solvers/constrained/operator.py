@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
-from pinnx.family import Grid, Instances
 from torch import Tensor
 
 from pinnx.errors import InputError, UnsupportedError
 from pinnx.expr import Atom, Evaluator, Points, Unknown, Value
+from pinnx.family import Grid, Instances
 from pinnx.networks.grid import GridNetwork
 from pinnx.problem import Equation
 from pinnx.solvers.constrained.field_rows import FieldRows
 from pinnx.solvers.experts import InstanceStatus, LeastSquaresOptions, Mixture, Partition, Rows, Solved
 from pinnx.solvers.experts.couplings.base import Coupling
+from pinnx.solvers.experts.grid_atoms import SpaceScheme, TimeScheme
 
 Method = Literal["soft", "single", "mixture"]
 
@@ -34,7 +35,8 @@ class Setting:
         constraint: how coefficients are solved for.
         points: nodes at which the equation is a constraint, drawn anew for each solve; None for all.
         until: last time with rows; None for all.
-        time: scheme of time derivatives.
+        time: scheme of derivatives in time.
+        space: scheme of derivatives along periodic axes.
     """
 
     equation: Equation
@@ -44,7 +46,8 @@ class Setting:
     constraint: LeastSquaresOptions
     points: int | None = None
     until: float | None = None
-    time: str = "centered"
+    time: TimeScheme = "bdf2"
+    space: SpaceScheme = "auto"
 
 
 @final
@@ -87,7 +90,12 @@ class Operator:
         self.partition = partition_of(self.grid, blocks, frame[-1][1] if self.grid.time else None, setting.until)
         self.mixture = Mixture(self.partition, setting.coupling)
         self.field_rows = FieldRows(
-            setting.equation, family, until=setting.until, time=setting.time, requests=self._requests
+            setting.equation,
+            family,
+            until=setting.until,
+            time=setting.time,
+            space=setting.space,
+            requests=self._requests,
         )
         self.coordinates = _scaled(self.grid, frame)
 
