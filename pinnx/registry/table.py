@@ -28,6 +28,7 @@ BASES: Final[Mapping[str, str]] = {
     "derivatives": "pinnx.solvers.derivatives.base:DerivativeEstimator",
     "optimizers": "pinnx.solvers.training.base:Optimizer",
     "schedules": "pinnx.solvers.training.schedules:Schedule",
+    "couplings": "pinnx.solvers.experts.couplings.base:Coupling",
     "systems": "pinnx.solvers.linear.systems:SystemSource",
     "directions": "pinnx.solvers.linear.base:Direction",
     "direction-networks": "pinnx.solvers.linear.directions.learned:DirectionSpec",
@@ -128,6 +129,22 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "exponential": Entry("pinnx.solvers.training.schedules:Exponential", "a constant factor per step"),
         "cosine": Entry("pinnx.solvers.training.schedules:Cosine", "falls along half a cosine"),
         "linear": Entry("pinnx.solvers.training.schedules:Linear", "falls linearly"),
+    },
+    "couplings": {
+        "independent": Entry(
+            "pinnx.solvers.experts.couplings.independent:Independent", "experts that know nothing of each other"
+        ),
+        "interface": Entry(
+            "pinnx.solvers.experts.couplings.interface:Interface",
+            "experts on blocks, tied at the faces, solved jointly",
+        ),
+        "windows": Entry(
+            "pinnx.solvers.experts.couplings.windows:Windows",
+            "experts that blend by a smooth partition of unity, solved jointly",
+        ),
+        "gated": Entry(
+            "pinnx.solvers.experts.couplings.gated:Gated", "soft top-k gating by the distance of blocks, solved jointly"
+        ),
     },
     "systems": {
         "equation": Entry("pinnx.solvers.linear.systems:EquationSystem", "the case's linear equation on a grid"),

@@ -1,0 +1,304 @@
+"""Batched Levenberg-Marquardt: many small nonlinear least-squares problems at once, each with a state of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import final
+
+import torch
+from torch import Tensor
+
+from pinnx.solvers.experts.elimination import Factor, eliminate
+from pinnx.solvers.experts.hessian import Curvature, Preconditioner, solve_hessian
+from pinnx.solvers.experts.options import LeastSquaresOptions
+from pinnx.solvers.experts.structure import Structure
+from pinnx.solvers.experts.tables import Piece, Table, condense, scatter
+
+#: Inverse iterations of the estimate of the smallest singular value.
+_INVERSE_ITERATIONS = 4
+#: Levenberg-Marquardt hands over to Newton where it promises less than this part of the cost: below, rounding hides
+#: whether a step helps.
+_HANDOVER = 1e-6
+#: Newton steps with the full Hessian at the end.
+_NEWTON_STEPS = 6
+#: Rounding of Jᵀr, relative to the terms that cancel in it.
+_ROUNDING = 1e-14
+#: Damping beyond which no step is small enough to help.
+_HOPELESS = 1e12
+
+
+@final
+@dataclass(frozen=True)
+class Linearization:
+    """The rows at some coefficients.
+
+    Attributes:
+        pieces: condensed.
+        cost: half the sum of squares of each component, (B, C).
+        gradient: Jᵀr, (B, E, N).
+        scale: lengths of the columns of J, (B, E, N); 1 where they vanish.
+    """
+
+    pieces: tuple[Piece, ...]
+    cost: Tensor
+    gradient: Tensor
+    scale: Tensor
+
+
+@final
+@dataclass(frozen=True)
+class Minimum:
+    """Where the iteration ended.
+
+    Attributes:
+        omega: (B, E, N).
+        factor: R at omega, nearly without damping; None where it was not asked for.
+        scale: lengths of the columns, (B, E, N), that R belongs to.
+        penalty: the ridge's factor of each squared coefficient, (B, E, N).
+        cost: half the sum of squares, (B, C).
+        converged: (B, C) bool.
+        finite: whether residual and Jacobian are finite, (B, C) bool.
+        singular: estimate of the smallest singular value of each component, (B, C).
+        iterations: (B,).
+    """
+
+    omega: Tensor
+    factor: Factor
+    scale: Tensor
+    penalty: Tensor
+    cost: Tensor
+    converged: Tensor
+    finite: Tensor
+    singular: Tensor
+    iterations: Tensor
+
+
+class Minimizer:
+    """Half the sum of the squares of tables of rows, as a function of the coefficients of all experts.
+
+    Args:
+        tables: without history, in float64.
+        structure: of the same tables.
+        options: of the solve.
+        start: first coefficients, (B, E, N).
+    """
+
+    def __init__(self, tables: Sequence[Table], structure: Structure, options: LeastSquaresOptions, start: Tensor):
+        self.tables, self.structure, self.options = list(tables), structure, options
+        self.linear = all(table.linear for table in tables)
+        self.penalty = torch.zeros_like(start)
+        if options.ridge:
+            with torch.no_grad():
+                squares = [scatter(t.column_squares(start), t.experts, structure.experts) for t in self.tables]
+            self.penalty = options.ridge * torch.stack(squares).sum(0)
+
+    def instances(self, index: Tensor) -> Minimizer:
+        """That of some instances."""
+        result = object.__new__(Minimizer)
+        result.tables = [table.instances(index) for table in self.tables]
+        result.structure, result.options, result.linear = self.structure, self.options, self.linear
+        result.penalty = self.penalty[index]
+        return result
+
+    def cost(self, omega: Tensor) -> Tensor:
+        """(B, C)."""
+        groups = [0.5 * table.residuals(omega).square().sum(-1) for table in self.tables]
+        return self.structure.cost(self.tables, groups) + self._ridge(omega)
+
+    def linearize(self, omega: Tensor) -> Linearization:
+        """At some coefficients, (B, E, N)."""
+        experts = self.structure.experts
+        parts = [condense(table, omega, self.options.factorization) for table in self.tables]
+        gradient = sum(scatter(part[2], t.experts, experts) for part, t in zip(parts, self.tables, strict=True))
+        squares = sum(scatter(part[3], t.experts, experts) for part, t in zip(parts, self.tables, strict=True))
+        assert isinstance(gradient, Tensor)
+        assert isinstance(squares, Tensor)
+        gradient, squares = gradient + self.penalty * omega, squares + self.penalty
+        pieces = [part[0] for part in parts]
+        if self.options.ridge:
+            root = self.penalty.sqrt()
+            rows = torch.cat([torch.diag_embed(root), (root * omega)[..., None]], dim=-1)
+            pieces.append(Piece(torch.arange(experts, device=omega.device)[:, None], rows))
+        cost = self.structure.cost(self.tables, [part[1] for part in parts]) + self._ridge(omega)
+        scale = squares.sqrt()
+        return Linearization(tuple(pieces), cost, gradient, torch.where(scale > 0, scale, torch.ones_like(scale)))
+
+    def factor(self, at: Linearization, damping: Tensor) -> Factor:
+        """R with a damping of each component, (B, C)."""
+        return eliminate(at.pieces, at.scale, damping[:, self.structure.component])
+
+    def floor(self, omega: Tensor) -> Tensor:
+        """The least damping, which keeps a rank-deficient R regular, (B, C)."""
+        return omega.new_full((len(omega), self.structure.parts), self.options.least_singular**2)
+
+    def _ridge(self, omega: Tensor) -> Tensor:
+        return self.structure.per_part(0.5 * (self.penalty * omega.square()).sum(-1))
+
+    def slope(self, omega: Tensor) -> Tensor:
+        """Jᵀr, (B, E, N), without condensing the rows."""
+        parts = (scatter(t.gradient(omega), t.experts, self.structure.experts) for t in self.tables)
+        return sum(parts, self.penalty * omega).detach()
+
+    def curvature(self, omega: Tensor) -> Curvature:
+        """The full Hessian at some coefficients."""
+        return Curvature(self.tables, self.structure, self.penalty, omega)
+
+
+def minimize(problem: Minimizer, start: Tensor) -> Minimum:
+    """The coefficients that minimize half the sum of squares, each component of each instance by itself.
+
+    Args:
+        problem: what to minimize.
+        start: first coefficients, (B, E, N).
+    """
+    with torch.no_grad():
+        omega, converged, iterations = (_solve_linear if problem.linear else _solve_nonlinear)(problem, start)
+        at = problem.linearize(omega)
+        finite = _finite(problem.structure, at) & problem.structure.per_part((~omega.isfinite()).sum(-1)).eq(0)
+        factor = problem.factor(at, problem.floor(omega))
+        singular = _smallest_singular(factor, problem.structure, omega)
+    return Minimum(omega, factor, at.scale, problem.penalty, at.cost, converged & finite, finite, singular, iterations)
+
+
+def _solve_linear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One least-squares solve, and its iterative refinement."""
+    at = problem.linearize(start)
+    factor = problem.factor(at, problem.floor(start))
+    omega = start + factor.step() / at.scale
+    cost = problem.cost(omega)
+    for _ in range(2):
+        trial = omega - factor.solve(problem.slope(omega) / at.scale) / at.scale
+        moved = problem.cost(trial)
+        better = moved < cost
+        omega = torch.where(better[:, problem.structure.component, None], trial, omega)
+        cost = torch.where(better, moved, cost)
+    iterations = torch.ones(len(start), dtype=torch.long, device=start.device)
+    return omega, cost.isfinite(), iterations
+
+
+def _solve_nonlinear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Levenberg-Marquardt, then Newton with the full Hessian: one is robust, the other quick at nonzero residuals."""
+    omega, iterations = _levenberg_marquardt(problem, start)
+    converged = torch.zeros(len(omega), problem.structure.parts, dtype=torch.bool, device=omega.device)
+    stuck = converged.clone()
+    for _ in range(_NEWTON_STEPS):
+        at = problem.linearize(omega)
+        converged |= _stationary(problem, at, omega)
+        open_ = ~(converged | stuck) & _finite(problem.structure, at)
+        if not bool(open_.any()):
+            break
+        omega, settled, helped = _newton_step(problem, at, omega, open_)
+        converged |= settled
+        stuck |= ~helped
+        iterations += open_.any(1)
+    return omega, converged, iterations
+
+
+def _newton_step(problem: Minimizer, at: Linearization, omega: Tensor, open_: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A step of the open components; which of them settled, the step being tiny, and which came nearer."""
+    structure = problem.structure
+    near = Preconditioner(problem.factor(at, problem.floor(omega)), at.scale, structure)
+    step = -solve_hessian(problem.curvature(omega), near, at.gradient)
+    spread = open_[:, structure.component, None]
+    trial = omega + torch.where(spread, step, torch.zeros_like(step))
+    before = structure.largest((at.gradient / at.scale).abs())
+    after = structure.largest((problem.slope(trial) / at.scale).abs())
+    helped = (after < before) & (problem.cost(trial) <= at.cost * (1 + 1e-9))
+    settled = open_ & (_length(structure, at, step) <= problem.options.tolerance * _length(structure, at, omega))
+    return torch.where(helped[:, structure.component, None], trial, omega), settled, helped
+
+
+@dataclass
+class _State:
+    """Of the instances that are still at work: coefficients, damping, its growth, and which components are done."""
+
+    omega: Tensor
+    damping: Tensor
+    growth: Tensor
+    done: Tensor
+
+    def instances(self, index: Tensor) -> _State:
+        return _State(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+def _levenberg_marquardt(problem: Minimizer, start: Tensor) -> tuple[Tensor, Tensor]:
+    shape, omega = (len(start), problem.structure.parts), start.clone()
+    iterations = torch.zeros(len(start), dtype=torch.long, device=start.device)
+    places = torch.arange(len(start), device=start.device)
+    done = torch.zeros(shape, dtype=torch.bool, device=start.device)
+    state = _State(start.clone(), start.new_full(shape, problem.options.damping), start.new_full(shape, 2.0), done)
+    at = problem.linearize(state.omega)
+    state.done |= ~_finite(problem.structure, at)
+    for _ in range(problem.options.max_iterations):
+        state.done |= _stationary(problem, at, state.omega)
+        working = ~state.done.all(1)
+        if not bool(working.any()):
+            break
+        if 2 * int(working.sum()) <= len(working):
+            omega[places] = state.omega
+            index = working.nonzero()[:, 0]
+            places, state, problem = places[index], state.instances(index), problem.instances(index)
+            at = problem.linearize(state.omega)
+        iterations[places[~state.done.all(1)]] += 1
+        if _advance(problem, at, state):
+            at = problem.linearize(state.omega)
+    omega[places] = state.omega
+    return omega, iterations
+
+
+def _stationary(problem: Minimizer, at: Linearization, omega: Tensor) -> Tensor:
+    """Which components have a residual orthogonal to all columns of J, as far as rounding lets one see, (B, C)."""
+    structure = problem.structure
+    rounding = _ROUNDING * structure.per_part((at.scale * omega).abs().sum(-1))
+    largest = structure.largest((at.gradient / at.scale).abs())
+    return largest <= problem.options.tolerance * (2 * at.cost).sqrt() + rounding
+
+
+def _advance(problem: Minimizer, at: Linearization, state: _State) -> bool:
+    """One damped step of every component that is not done; whether any of them moved."""
+    structure, component = problem.structure, problem.structure.component
+    damping = torch.maximum(state.damping, problem.floor(state.omega))
+    step = problem.factor(at, damping).step()
+    step = torch.where(state.done[:, component, None], torch.zeros_like(step), step)
+    trial = state.omega + step / at.scale
+    cost = problem.cost(trial)
+    # what the linear model promises: ½ δᵀ(λδ - Jᵀr)
+    along = -(step * at.gradient / at.scale).sum(-1)
+    promised = 0.5 * structure.per_part(step.square().sum(-1) * damping[:, component] + along)
+    ratio = (at.cost - cost) / promised
+    accepted = (cost < at.cost) & (promised > 0) & ~state.done
+    state.omega = torch.where(accepted[:, component, None], trial, state.omega)
+    length = structure.per_part(step.square().sum(-1)).sqrt()
+    tiny = length <= problem.options.tolerance * _length(structure, at, state.omega)
+    near = (damping <= 1e-6) & (tiny | (promised <= _HANDOVER * at.cost))
+    state.damping = torch.where(accepted, damping * (1 - (2 * ratio - 1) ** 3).clamp(0.05, 1.0), damping * state.growth)
+    state.growth = torch.where(accepted, torch.full_like(ratio, 2.0), 2 * state.growth)
+    state.done |= near | (state.damping > _HOPELESS)
+    return bool(accepted.any())
+
+
+def _length(structure: Structure, at: Linearization, vector: Tensor) -> Tensor:
+    """The length of coefficients of columns scaled to 1, per component."""
+    return structure.per_part((at.scale * vector).square().sum(-1)).sqrt()
+
+
+def _finite(structure: Structure, at: Linearization) -> Tensor:
+    bad = ~(at.gradient.isfinite() & at.scale.isfinite())
+    return structure.per_part(bad.sum(-1)).eq(0) & at.cost.isfinite()
+
+
+def _smallest_singular(factor: Factor, structure: Structure, like: Tensor) -> Tensor:
+    """By inverse iteration, per component: an estimate from above that is seldom more than twice too large."""
+    generator = torch.Generator().manual_seed(716_093)
+    vector = torch.randn(like.shape[1:], generator=generator, dtype=torch.float64).to(like).expand_as(like)
+
+    def norm(values: Tensor) -> Tensor:
+        return structure.per_part(values.square().sum(-1)).sqrt()
+
+    inverse = norm(vector)
+    for _ in range(_INVERSE_ITERATIONS):
+        vector = vector / norm(vector)[:, structure.component, None]
+        vector = factor.solve(vector)
+        inverse = norm(vector)
+    return inverse.rsqrt()
