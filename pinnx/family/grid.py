@@ -86,7 +86,7 @@ class Axis:
     def spacing(self) -> float:
         """The distance of neighbors on a uniform axis; on a graded one the largest."""
         positions = self.positions()
-        return float((positions[-1] - positions[-2]))
+        return float(positions[-1] - positions[-2])
 
     def positions(self) -> Tensor:
         """The coordinates of the nodes, (nodes,), float64, ascending."""
