@@ -53,6 +53,9 @@ class HardConstraint(Solver):
     evaluate_every: int = option(200, "steps between measurements of the error", at_least(1))
     blocks: int | tuple[int, ...] = option(2, "instances: blocks of a mixture along each axis, space first, then time")
     coupling: Coupling = option(Windows, "instances: how the blocks of a mixture hang together")
+    data: Literal["exact", "rows"] = option(
+        "exact", "instances: initial and Dirichlet values hold by the trial solution, or are rows of the least squares"
+    )
     instances: int | None = option(None, 'instances: how many are trained on; "none" for fresh ones', at_least(1))
     instances_per_step: int = option(4, "instances: how many per step", at_least(1))
     test_instances: int = option(8, "instances: held-out ones, on which errors are measured", at_least(1))

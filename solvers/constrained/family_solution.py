@@ -45,7 +45,7 @@ class FamilySolution(Answer):
 
         Args:
             **changes: to the setting: `equation` (the same one with another grid), `blocks`, `coupling`, `method`
-                ("single" or "mixture"), `constraint`, `points`, `until`, `time`.
+                ("single" or "mixture"), `constraint`, `points`, `time` and the other fields of `Setting`.
 
         Raises:
             InputError: there is no such part of a setting.

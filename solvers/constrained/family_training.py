@@ -41,8 +41,8 @@ class FamilyTraining(OuterTraining):
     ):
         if not isinstance(spec, GridNetworkSpec):
             raise UnsupportedError(
-                f"the network {spec.kind!r} is a function of the coordinates alone, and a family of instances needs one "
-                "that sees the instance: fno or encoded-mlp"
+                f"the network {spec.kind!r} is a function of the coordinates alone, and a family of instances needs "
+                "one that sees the instance: fno or encoded-mlp"
             )
         if device.type != "cpu":
             raise UnsupportedError(
@@ -146,6 +146,7 @@ def setting_of(options: HardConstraint, problem: Problem) -> Setting:
         options.coupling,
         blocks,
         options.constraint,
+        options.data == "exact",
         options.constraint_nodes,
         options.train_until,
         options.time,

@@ -47,6 +47,7 @@ class FieldRows:
     Args:
         equation: gives the residuals.
         family: gives grid, weights, conditions and the trial solution.
+        exact: whether initial and Dirichlet values hold by the trial solution; else they are rows, and u = f.
         until: last time that counts; later nodes have no rows. None for all.
         time: scheme of derivatives in time, see `grid_atoms`.
         space: scheme of derivatives along periodic axes, see `grid_atoms`.
@@ -58,13 +59,14 @@ class FieldRows:
         equation: Equation,
         family: Family,
         *,
+        exact: bool = True,
         until: float | None = None,
         time: TimeScheme = "bdf2",
         space: SpaceScheme = "auto",
         requests: Callable[[Sequence[Atom], Points], Sequence[Atom]] = lambda atoms, points: atoms,
     ):
-        self.family, self.grid, self._schemes = family, family.grid, (time, space)
-        self.points = self.grid.points()
+        self.family, self.grid, self._time, self._space = family, family.grid, time, space
+        self.exact, self.points = exact, self.grid.points()
         self.unknowns = [Unknown(name, index) for index, name in enumerate(equation.unknowns)]
         self.stated = self._stated(equation, until)
         every = torch.ones(self.grid.size, dtype=torch.bool)
@@ -81,7 +83,7 @@ class FieldRows:
             instances: B of them, on the family's grid.
         """
         forms = self.forms(basis)
-        offsets = self._of_fields(self.family.complete(self.family.offset(instances)))
+        offsets = self._of_fields(self.family.complete(self.family.offset(instances))) if self.exact else {}
         given = self._given(instances)
         result = []
         for each in [*self.stated, self._values]:
@@ -101,7 +103,8 @@ class FieldRows:
 
     def forms(self, basis: Tensor) -> dict[Atom, Tensor]:
         """The forms of all atoms at all nodes, flat: (B, n, N), or (B, n, d, N) for a gradient."""
-        return self._at_nodes(self.family.complete(basis.double() * self.family.factor))
+        fields = basis.double() * self.family.factor if self.exact else basis.double()
+        return self._at_nodes(self.family.complete(fields))
 
     def _of_fields(self, fields: Tensor) -> dict[Atom, Tensor]:
         """The atoms of fields (B, m, *grid): (B, n), or (B, n, d)."""
@@ -112,7 +115,7 @@ class FieldRows:
         for unknown in self.unknowns:
             wanted = [atom for atom in self.atoms if atom.of == unknown]
             if wanted:
-                found = grid_forms(fields[:, :, unknown.index], wanted, self.grid, *self._schemes)
+                found = grid_forms(fields[:, :, unknown.index], wanted, self.grid, self._time, self._space)
                 result |= {atom: form.flatten(1, self.grid.dimension) for atom, form in found.items()}
         return result
 
@@ -120,7 +123,7 @@ class FieldRows:
         fields = self.family.input_fields(instances)
         result: dict[Atom, Tensor] = {}
         for atom in self.given_atoms:
-            found = grid_forms(fields[atom.of.name][:, None], [atom], self.grid, *self._schemes)
+            found = grid_forms(fields[atom.of.name][:, None], [atom], self.grid, self._time, self._space)
             result[atom] = found[atom].flatten(1, self.grid.dimension)[..., 0]
         return result
 
@@ -128,14 +131,15 @@ class FieldRows:
         inside = torch.ones(self.grid.size, dtype=torch.bool)
         if until is not None and self.grid.time is not None:
             inside = self.points.t <= until * (1 + 1e-9)
-        weight = self.grid.flat(self.family.weight * self.grid.measure() ** float(__import__("os").environ.get("PW","1")))
+        # A row counts with the time it stands for. Where times gather at the beginning, the others would not count.
+        weight = self.grid.flat(self.family.weight * self.grid.measure())
         residuals = equation.residuals()
         names = ["residual"] if len(residuals) == 1 else [f"residual{place + 1}" for place in range(len(residuals))]
         result = [
             self._restricted(name, residual, (weight != 0) & inside, weight.square(), "equation")
             for name, residual in zip(names, residuals, strict=True)
         ]
-        for condition in self.family.conditions():
+        for condition in self.family.conditions() + (() if self.exact else self.family.data_conditions()):
             squared = torch.full_like(weight, condition.weight**2)
             where = self.grid.flat(condition.nodes) & inside
             result.append(self._restricted(condition.name, condition.residual, where, squared, "condition"))

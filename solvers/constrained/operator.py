@@ -33,6 +33,7 @@ class Setting:
         coupling: of the blocks.
         blocks: their number along each axis.
         constraint: how coefficients are solved for.
+        exact_data: whether initial and Dirichlet values hold exactly; else they are rows.
         points: nodes at which the equation is a constraint, drawn anew for each solve; None for all.
         until: last time with rows; None for all.
         time: scheme of derivatives in time.
@@ -44,6 +45,7 @@ class Setting:
     coupling: Coupling
     blocks: tuple[int, ...]
     constraint: LeastSquaresOptions
+    exact_data: bool = True
     points: int | None = None
     until: float | None = None
     time: TimeScheme = "bdf2"
@@ -92,6 +94,7 @@ class Operator:
         self.field_rows = FieldRows(
             setting.equation,
             family,
+            exact=setting.exact_data,
             until=setting.until,
             time=setting.time,
             space=setting.space,

@@ -147,7 +147,7 @@ def choose_optimizer(optimizer: Optimizer, situation: Situation) -> tuple[Optimi
     chosen, reason = optimizer.choose(situation)
     if chosen.needs == "residuals":
         raise UnsupportedError(
-            f"the optimizer {chosen.kind!r} needs the Jacobian of the residuals in the parameters, and the coefficients "
-            "of a hard constraint depend on all of them; use adam, soap, lbfgs or ssbroyden"
+            f"the optimizer {chosen.kind!r} needs the Jacobian of the residuals in the parameters, and the "
+            "coefficients of a hard constraint depend on all of them; use adam, soap, lbfgs or ssbroyden"
         )
     return chosen, () if reason is None else (reason,)

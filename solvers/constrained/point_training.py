@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import torch
-from torch import Tensor
 
 from pinnx.errors import DivergedError, UnsupportedError
 from pinnx.expr import Evaluator, Expr, Points, atoms, has_unknown, with_explicit_values
@@ -138,8 +137,8 @@ class PointTraining(OuterTraining):
         equations = [in_network(self.problem, expr) for expr in self.problem.equation.residuals()]
         names = ["residual"] if len(equations) == 1 else [f"residual{place + 1}" for place in range(len(equations))]
         found = [(name, expr, 1.0) for name, expr in zip(names, equations, strict=True)]
-        for condition in self.problem.conditions:
-            found.append((condition.name, in_network(self.problem, condition.residual), condition.weight))
+        conditions = self.problem.conditions
+        found += [(each.name, in_network(self.problem, each.residual), each.weight) for each in conditions]
         for name, expr, _ in found:
             if not has_unknown(with_explicit_values(expr)):
                 raise UnsupportedError(f"the {name} does not depend on the unknown: {expr}")
@@ -175,8 +174,3 @@ def constraint_metrics(solved: Solved) -> dict[str, float]:
         "constraint_iterations": float(solved.iterations.double().mean()),
         "constraint_failures": float((~solved.ok).sum()),
     }
-
-
-def combine(form: Tensor, omega: Tensor) -> Tensor:
-    """Form · ω: (B, n, N) or (B, n, d, N) with (B, N) to (B, n) or (B, n, d)."""
-    return torch.einsum("b...j,bj->b...", form.double(), omega)
