@@ -1,4 +1,4 @@
-"""A coordinate network with N outputs as a basis: its forms at points, and the function that coefficients make of it."""
+"""A coordinate network with N outputs as a basis: its forms at points, and the function that coefficients make."""
 
 from __future__ import annotations
 

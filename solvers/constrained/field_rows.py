@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
-from pinnx.expr import Atom, Expr, Input, Points, Unknown, Value, atoms, with_explicit_values
+from pinnx.expr import Atom, Expr, Points, Unknown, Value, atoms, input_atoms, with_explicit_values
 from pinnx.family import Family, Instances
 from pinnx.problem import Equation
 from pinnx.solvers.experts import Rows
@@ -65,15 +65,17 @@ class FieldRows:
         space: SpaceScheme = "auto",
         requests: Callable[[Sequence[Atom], Points], Sequence[Atom]] = lambda atoms, points: atoms,
     ):
-        self.family, self.grid, self._time, self._space = family, family.grid, time, space
+        self.family, self.grid = family, family.grid
+        self._time: TimeScheme = time
+        self._space: SpaceScheme = space
         self.exact, self.points = exact, self.grid.points()
         self.unknowns = [Unknown(name, index) for index, name in enumerate(equation.unknowns)]
         self.stated = self._stated(equation, until)
         every = torch.ones(self.grid.size, dtype=torch.bool)
         self._values = self._restricted("values", Value(self.unknowns[0]), every, every.double(), "interface")
-        found = atoms(*(each.residual for each in self.stated))
-        self.given_atoms = [atom for atom in found if isinstance(atom.of, Input)]
-        self.atoms = tuple(requests([atom for atom in found if isinstance(atom.of, Unknown)], self.points))
+        residuals = [each.residual for each in self.stated]
+        self.given_atoms = input_atoms(*residuals)
+        self.atoms = tuple(requests(atoms(*residuals), self.points))
 
     def rows(self, basis: Tensor, instances: Instances) -> list[Rows]:
         """The rows of some instances, and last those of the values at all nodes, which state nothing.
@@ -82,9 +84,8 @@ class FieldRows:
             basis: fields (B, N, outputs, *grid), those of f in u = offset + factor · f.
             instances: B of them, on the family's grid.
         """
-        forms = self.forms(basis)
-        offsets = self._of_fields(self.family.complete(self.family.offset(instances))) if self.exact else {}
         given = self._given(instances)
+        forms, offsets = self._at_nodes(self._trial(basis), given), self._offsets(instances, given)
         result = []
         for each in [*self.stated, self._values]:
             at = slice(None) if len(each.nodes) == self.grid.size else each.nodes
@@ -101,25 +102,29 @@ class FieldRows:
             )
         return result
 
-    def forms(self, basis: Tensor) -> dict[Atom, Tensor]:
-        """The forms of all atoms at all nodes, flat: (B, n, N), or (B, n, d, N) for a gradient."""
-        fields = basis.double() * self.family.factor if self.exact else basis.double()
-        return self._at_nodes(self.family.complete(fields))
+    def _trial(self, basis: Tensor) -> Tensor:
+        """What coefficients multiply, for all unknowns: (B, N, m, *grid)."""
+        return self.family.complete(basis.double() * self.family.factor if self.exact else basis.double())
 
-    def _of_fields(self, fields: Tensor) -> dict[Atom, Tensor]:
-        """The atoms of fields (B, m, *grid): (B, n), or (B, n, d)."""
-        return {atom: form[..., 0] for atom, form in self._at_nodes(fields[:, None]).items()}
+    def _offsets(self, instances: Instances, given: Mapping[Atom, Tensor]) -> dict[Atom, Tensor]:
+        """The atoms of the trial solution's offset: (B, n), or (B, n, d)."""
+        if not self.exact:
+            return {}
+        fields = self.family.complete(self.family.offset(instances))
+        return {atom: form[..., 0] for atom, form in self._at_nodes(fields[:, None], given).items()}
 
-    def _at_nodes(self, fields: Tensor) -> dict[Atom, Tensor]:
+    def _at_nodes(self, fields: Tensor, given: Mapping[Atom, Tensor]) -> dict[Atom, Tensor]:
+        """The atoms of fields (B, N, m, *grid), flat: (B, n, N), or (B, n, d, N) for a gradient."""
         result: dict[Atom, Tensor] = {}
         for unknown in self.unknowns:
             wanted = [atom for atom in self.atoms if atom.of == unknown]
             if wanted:
-                found = grid_forms(fields[:, :, unknown.index], wanted, self.grid, self._time, self._space)
+                found = grid_forms(fields[:, :, unknown.index], wanted, self.grid, self._time, self._space, given)
                 result |= {atom: form.flatten(1, self.grid.dimension) for atom, form in found.items()}
         return result
 
     def _given(self, instances: Instances) -> dict[Atom, Tensor]:
+        """The atoms of inputs: (B, n), or (B, n, d)."""
         fields = self.family.input_fields(instances)
         result: dict[Atom, Tensor] = {}
         for atom in self.given_atoms:
