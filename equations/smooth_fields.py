@@ -25,3 +25,39 @@ def cosine_series(coefficients: Tensor, positions: Tensor, length: float) -> Ten
     sizes = (-((k * math.pi * length) ** 2) / 4).exp()
     sizes = sizes / sizes.norm()
     return (coefficients * sizes) @ (math.pi * k[:, None] * positions).cos()
+
+
+def cosine_series_2d(coefficients: Tensor, positions: tuple[Tensor, Tensor], length: float) -> Tensor:
+    """The product of two `cosine_series`: Σ s_k s_l c_kl cos(kπx) cos(lπy).
+
+    Args:
+        coefficients: c, (B, K, K).
+        positions: x (n,) and y (m,) in [0, 1].
+        length: correlation length.
+
+    Returns:
+        (B, n, m).
+    """
+    unit = torch.eye(coefficients.shape[1], dtype=coefficients.dtype)
+    rows, columns = (cosine_series(unit, along, length) for along in positions)
+    return torch.einsum("bkl,kn,lm->bnm", coefficients, rows, columns)
+
+
+def periodic_waves(count: int, positions: Tensor) -> Tensor:
+    """1, √2 cos 2πx, √2 sin 2πx, √2 cos 4πx, …: orthonormal on [0, 1], up to the wave number `count`.
+
+    Args:
+        count: highest wave number K.
+        positions: x, (n,).
+
+    Returns:
+        (2K + 1, n).
+    """
+    angles = 2 * math.pi * torch.arange(1, count + 1, dtype=positions.dtype)[:, None] * positions
+    pairs = math.sqrt(2) * torch.stack([angles.cos(), angles.sin()], 1).flatten(0, 1)
+    return torch.cat([torch.ones(1, len(positions), dtype=positions.dtype), pairs])
+
+
+def per_wave(sizes: Tensor) -> Tensor:
+    """The sizes of the waves 0 … K, (K + 1,), for the functions of `periodic_waves`, (2K + 1,)."""
+    return torch.cat([sizes[:1], sizes[1:].repeat_interleave(2)])

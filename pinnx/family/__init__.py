@@ -1,6 +1,6 @@
 """Families of problems on grids: one equation, many instances, each with a reference solution."""
 
 from pinnx.family.base import Family, GridCondition, Instances, relative_l2
-from pinnx.family.grid import Axis, Grid, space_axis, time_axis
+from pinnx.family.grid import Axis, End, Grid, space_axis, time_axis
 
-__all__ = ["Axis", "Family", "Grid", "GridCondition", "Instances", "relative_l2", "space_axis", "time_axis"]
+__all__ = ["Axis", "End", "Family", "Grid", "GridCondition", "Instances", "relative_l2", "space_axis", "time_axis"]

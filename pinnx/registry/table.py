@@ -48,6 +48,9 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
             "pinnx.equations.burgers_1d:ClassicalBurgers",
             "u_t + u u_x − ν u_xx = 0: the classical steepening sine, with its Cole–Hopf solution",
         ),
+        "darcy": Entry(
+            "pinnx.equations.darcy:Darcy", "−∇·(a∇u) = 1 in the unit square: a family of permeabilities, on a grid"
+        ),
         "diffusion-sorption": Entry(
             "pinnx.equations.diffusion_sorption:DiffusionSorption",
             "R(u) u_t = D u_xx with Freundlich sorption: a family of initial values, on a grid",
@@ -64,7 +67,15 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
             "pinnx.equations.log_fokker_planck:LogFokkerPlanck",
             "the logarithm of the density of an Ornstein–Uhlenbeck process",
         ),
+        "navier-stokes": Entry(
+            "pinnx.equations.navier_stokes:NavierStokes",
+            "w_t + v·∇w = νΔw on the torus: a family of initial vorticities, on a grid",
+        ),
         "poisson": Entry("pinnx.equations.poisson:Poisson", "−Δu = f in the unit cube, for one of three solutions"),
+        "random-burgers": Entry(
+            "pinnx.equations.random_burgers:RandomBurgers",
+            "u_t + u u_x − ν u_xx = 0: a family of random initial values, on a grid",
+        ),
         "sine-gordon": Entry(
             "pinnx.equations.sine_gordon:SineGordon", "Δu + sin u = g in the unit ball, zero on the sphere"
         ),
