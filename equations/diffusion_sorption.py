@@ -168,7 +168,7 @@ class DiffusionSorptionFamily(Family):
         """u0 at positions (n,): (B, n)."""
         if self.equation.law == "published":
             return parameters.expand(-1, len(positions)).clone()
-        return HIGHEST * cosine_series(parameters, positions, length=0.2).sigmoid()
+        return HIGHEST * (2 * cosine_series(parameters, positions, length=0.2)).sigmoid()
 
     @property
     def _rate(self) -> float:

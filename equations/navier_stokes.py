@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import ClassVar, final
 
 import numpy as np
-import scipy.fft
 import scipy.special
 import torch
 from torch import Tensor
@@ -147,7 +146,7 @@ def vorticity(start: np.ndarray, times: list[float], viscosity: float, longest_s
         w at the times, (len(times), n, n).
     """
     n = len(start)
-    first, last = scipy.fft.fftfreq(n, 1 / n)[:, None], scipy.fft.rfftfreq(n, 1 / n)[None]
+    first, last = np.fft.fftfreq(n, 1 / n)[:, None], np.fft.rfftfreq(n, 1 / n)[None]
     squares = (2 * np.pi) ** 2 * (first**2 + last**2)
     inverse = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
     resolved = (np.abs(first) < n / 3) & (last < n / 3)
@@ -156,12 +155,12 @@ def vorticity(start: np.ndarray, times: list[float], viscosity: float, longest_s
     def rate(w: np.ndarray) -> np.ndarray:
         w = w * resolved
         psi = w * inverse
-        slopes = scipy.fft.irfft2(np.stack([along * w, across * w, across * psi, -along * psi]), s=(n, n))
+        slopes = np.fft.irfft2(np.stack([along * w, across * w, across * psi, -along * psi]), s=(n, n))
         transport = slopes[2] * slopes[0] + slopes[3] * slopes[1]
-        return resolved * scipy.fft.rfft2(-transport)
+        return resolved * np.fft.rfft2(-transport)
 
-    found = integrate(scipy.fft.rfft2(start), times, viscosity * squares, rate, longest_step)
-    return scipy.fft.irfft2(found, s=(n, n))
+    found = integrate(np.fft.rfft2(start), times, viscosity * squares, rate, longest_step)
+    return np.fft.irfft2(found, s=(n, n))
 
 
 def _initial(parameters: Tensor, nodes: int) -> Tensor:

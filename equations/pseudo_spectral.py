@@ -39,11 +39,12 @@ def integrate(
         count = max(1, math.ceil((after - before) / longest_step - 1e-9))
         step = (after - before) / count
         keep, damp = 1 - step / 2 * decay, 1 / (1 + step / 2 * decay)
-        for _ in range(count):
-            first = rate(state)
-            kept = keep * state
-            guess = damp * (kept + step * first)
-            state = damp * (kept + step / 2 * (first + rate(guess)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(count):
+                first = rate(state)
+                kept = keep * state
+                guess = damp * (kept + step * first)
+                state = damp * (kept + step / 2 * (first + rate(guess)))
         if not np.isfinite(state).all():
             raise PinnxError(f"the reference blew up before the time {after:g}: steps of {step:g} are too long for it")
         result.append(state)

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import ClassVar, final
 
 import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor
 
@@ -141,11 +140,11 @@ def burgers_flow(
         Values at the times, (len(times), B, n).
     """
     n = start.shape[-1]
-    k = 2 * np.pi / period * scipy.fft.rfftfreq(n, 1 / n)
+    k = 2 * np.pi / period * np.fft.rfftfreq(n, 1 / n)
     resolved = np.arange(len(k)) < n / 3
 
     def rate(u: np.ndarray) -> np.ndarray:
-        return -0.5j * k * resolved * scipy.fft.rfft(scipy.fft.irfft(u * resolved, n=n) ** 2)
+        return -0.5j * k * resolved * np.fft.rfft(np.fft.irfft(u * resolved, n=n) ** 2)
 
-    found = integrate(scipy.fft.rfft(start), times, viscosity * k**2, rate, longest_step)
-    return scipy.fft.irfft(found, n=n)
+    found = integrate(np.fft.rfft(start), times, viscosity * k**2, rate, longest_step)
+    return np.fft.irfft(found, n=n)

@@ -43,3 +43,15 @@ class TestLogFokkerPlanck(BuiltIn):
 
 class TestDiffusionSorption(BuiltIn):
     name = "diffusion-sorption"
+
+
+class TestNavierStokes(BuiltIn):
+    name = "navier-stokes"
+
+
+class TestRandomBurgers(BuiltIn):
+    name = "random-burgers"
+
+
+class TestDarcy(BuiltIn):
+    name = "darcy"
