@@ -56,6 +56,9 @@ class HardConstraint(Solver):
     data: Literal["exact", "rows"] = option(
         "exact", "instances: initial and Dirichlet values hold by the trial solution, or are rows of the least squares"
     )
+    sees_residual: bool = option(
+        False, "instances: the network sees the residual of the trial solution of f = 0, besides what instances bring"
+    )
     instances: int | None = option(None, 'instances: how many are trained on; "none" for fresh ones', at_least(1))
     instances_per_step: int = option(4, "instances: how many per step", at_least(1))
     test_instances: int = option(8, "instances: held-out ones, on which errors are measured", at_least(1))

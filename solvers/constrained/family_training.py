@@ -54,7 +54,7 @@ class FamilyTraining(OuterTraining):
         self.operator = Operator(self.setting, trained)
         family = self.family = self.operator.family
         self.size = 1 if options.method == "soft" else options.basis
-        probe = family.features(family.numbered([0], seed))
+        probe = self.operator.features(family.numbered([0], seed))
         generator = torch.Generator(device).manual_seed(seed)
         network = spec.build_on_grid(
             probe.shape[1],
@@ -147,6 +147,7 @@ def setting_of(options: HardConstraint, problem: Problem) -> Setting:
         blocks,
         options.constraint,
         options.data == "exact",
+        options.sees_residual,
         options.constraint_nodes,
         options.train_until,
         options.time,

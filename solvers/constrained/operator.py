@@ -34,6 +34,7 @@ class Setting:
         blocks: their number along each axis.
         constraint: how coefficients are solved for.
         exact_data: whether initial and Dirichlet values hold exactly; else they are rows.
+        sees_residual: whether the network sees the residual of the trial solution of f = 0.
         points: nodes at which the equation is a constraint, drawn anew for each solve; None for all.
         until: last time with rows; None for all.
         time: scheme of derivatives in time.
@@ -46,6 +47,7 @@ class Setting:
     blocks: tuple[int, ...]
     constraint: LeastSquaresOptions
     exact_data: bool = True
+    sees_residual: bool = False
     points: int | None = None
     until: float | None = None
     time: TimeScheme = "bdf2"
@@ -104,9 +106,22 @@ class Operator:
 
     def basis(self, network: GridNetwork, instances: Instances, size: int) -> Tensor:
         """The basis fields of a network with N = `size`, (B, N, outputs, *grid)."""
-        known = self.family.features(instances)
-        fields = network(known, self.coordinates)
+        fields = network(self.features(instances), self.coordinates)
         return fields.unflatten(1, (size, self.family.outputs))
+
+    def features(self, instances: Instances) -> Tensor:
+        """What the network sees of instances, (B, c, *grid): those of the family, and what is left of the equation by
+        the trial solution of f = 0. At the initial values the latter is the rate of change, which data alone tell."""
+        known = self.family.features(instances)
+        if not self.setting.sees_residual:
+            return known
+        nothing = torch.zeros(len(instances), 1, self.family.outputs, *self.grid.shape, dtype=torch.float64)
+        rows = self.field_rows.rows(nothing, instances)
+        left = torch.zeros(len(instances), len(rows) - 1, self.grid.size, dtype=torch.float64)
+        residuals = self.residuals(rows, nothing.new_zeros(len(instances), len(self.partition), 1))
+        for place, (each, residual) in enumerate(zip(self.field_rows.stated, residuals, strict=True)):
+            left[:, place, each.nodes] = residual * each.weight.sqrt()
+        return torch.cat([known, self.grid.unflat(left)], 1)
 
     def solve(
         self, basis: Tensor, instances: Instances, generator: torch.Generator
