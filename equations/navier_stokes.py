@@ -96,6 +96,15 @@ class NavierStokesFamily(Family):
         """Vorticity and stream function, (…, 2, n, n, times), of a vorticity (…, 1, n, n, times)."""
         return torch.cat([fields, stream_function(fields, (-3, -2))], dim=-4)
 
+    @cached_property
+    def factor(self) -> Tensor:  # type: ignore[override]
+        """The time, relative to the last one: an untrained network changes little at first, as the flow does."""
+        return self.grid.unflat(self.grid.points().t) / self.equation.horizon
+
+    @property
+    def weight(self) -> Tensor:
+        return super().factor
+
     def offset(self, instances: Instances) -> Tensor:
         """The initial vorticity at all times."""
         assert instances.initial is not None

@@ -85,10 +85,18 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "fourier": Entry("pinnx.networks.fourier:FourierMlp", "multilayer perceptron on random Fourier features"),
         "residual": Entry("pinnx.networks.residual:ResidualMlp", "perceptron whose blocks add to their input"),
         "modified": Entry("pinnx.networks.modified:ModifiedMlp", "perceptron gated by two encodings of its input"),
+        "fno": Entry("pinnx.networks.fno:Fno", "Fourier neural operator on the grid of a family of instances"),
+        "encoded-mlp": Entry(
+            "pinnx.networks.encoded:EncodedMlp", "perceptron of the coordinates and a code of the instance"
+        ),
     },
     "solvers": {
         "pinn": Entry(
             "pinnx.solvers.pinn:Pinn", "physics-informed network: least squares of the residual at random points"
+        ),
+        "hard-constraint": Entry(
+            "pinnx.solvers.hard_constraint:HardConstraint",
+            "a learned basis with coefficients that make the equation hold: one constraint, or a mixture of experts",
         ),
         "linear-system": Entry(
             "pinnx.solvers.linear_system:LinearSystem",

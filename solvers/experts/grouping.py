@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pinnx.expr import Atom, Expr
 from pinnx.solvers.experts.rows import Rows
-from pinnx.solvers.experts.tables import Table
+from pinnx.solvers.experts.sharing import Sharing
+from pinnx.solvers.experts.tables import Part, Table
 
 
 @final
@@ -31,10 +32,28 @@ class Groups:
     real: Tensor
     slots: Tensor
 
-    @property
-    def everything(self) -> bool:
-        """Whether it is one group that holds all points in order, so that nothing needs to be gathered."""
-        return len(self.index) == 1 and bool((self.index[0] == torch.arange(self.index.shape[1])).all())
+    def share(self, sharing: Sharing, coefficients: int) -> tuple[Groups, Part]:
+        """This process's share: some of the groups, or where they are few some points of each.
+
+        Args:
+            sharing: this process among the others.
+            coefficients: number N of each expert's.
+        """
+        groups, size = self.index.shape
+        width = self.experts.shape[1] * coefficients + 1
+        if groups >= sharing.count or size < sharing.count:
+            own = sharing.share(groups)
+            mine = Groups(self.experts[own], self.index[own], self.real[own], self.slots[own])
+            return mine, Part(self.experts, own, min(size, width))
+        own, each = sharing.share(size), min(-(-size // sharing.count), width)
+        mine = Groups(self.experts, self.index[:, own], self.real[:, own], self.slots[:, own])
+        return mine, Part(self.experts, slice(0, groups), each * sharing.count, each * sharing.rank)
+
+    def everything(self, points: int) -> bool:
+        """Whether it is one group that holds so many points, all of them in order: nothing needs to be gathered."""
+        if self.index.shape != (1, points):
+            return False
+        return bool((self.index[0] == torch.arange(points, device=self.index.device)).all())
 
 
 def group(members: Tensor) -> tuple[Groups, ...]:
@@ -82,6 +101,7 @@ def table(
     groups: Groups,
     weight: Tensor,
     recipes: Mapping[Atom, Recipe],
+    sharing: Sharing,
     signs: tuple[float, ...] = (),
 ) -> Table:
     """The rows of some groups.
@@ -92,10 +112,12 @@ def table(
         groups: of the points of the rows.
         weight: factor of each squared residual, (1 or B, n).
         recipes: how each atom of the mixture is made of the forms.
+        sharing: this process among the others.
         signs: factor of the form of each slot; all 1 by default.
     """
+    groups, part = groups.share(sharing, rows.coefficients)
     index = groups.index.flatten()
-    everything = groups.everything
+    everything = groups.everything(len(rows.points))
 
     def at(values: Tensor) -> Tensor:
         return (values if everything else values[:, index]).double()
@@ -104,7 +126,7 @@ def table(
     for atom, recipe in recipes.items():
         slots = []
         for slot in range(groups.experts.shape[1]):
-            parts = [_form(rows.forms[base], coefficient, groups, slot) for base, coefficient in recipe]
+            parts = [_form(rows.forms[base], coefficient, groups, slot, everything) for base, coefficient in recipe]
             form = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
             slots.append(form * signs[slot] if signs and signs[slot] != 1 else form)
         forms[atom] = slots[0] if len(slots) == 1 else torch.cat(slots, dim=-1)
@@ -118,6 +140,7 @@ def table(
         offsets={} if jump else {atom: at(rows.offsets[atom]) for atom in recipes if atom in rows.offsets},
         given={} if jump else {atom: at(value) for atom, value in rows.given.items()},
         weight=weight,
+        part=part,
     )
 
 
@@ -156,8 +179,8 @@ def same(atoms: Mapping[Atom, Any]) -> dict[Atom, Recipe]:
     return {atom: ((atom, None),) for atom in atoms}
 
 
-def _form(form: Tensor, coefficient: Tensor | None, groups: Groups, slot: int) -> Tensor:
-    gathered = form[:, None] if groups.everything else form[:, groups.index]
+def _form(form: Tensor, coefficient: Tensor | None, groups: Groups, slot: int, everything: bool) -> Tensor:
+    gathered = form[:, None] if everything else form[:, groups.index]
     gathered = gathered.double()
     if coefficient is None:
         return gathered

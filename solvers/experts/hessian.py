@@ -11,18 +11,16 @@ from torch import Tensor
 
 from pinnx.expr import Atom
 from pinnx.solvers.experts.elimination import Factor
+from pinnx.solvers.experts.sharing import Sharing
 from pinnx.solvers.experts.structure import Structure
 from pinnx.solvers.experts.tables import Table, scatter, total
-
-#: One iteration is enough where H = JᵀJ.
-_TOLERANCE, _ITERATIONS = 1e-13, 60
 
 
 class Curvature:
     """The Hessian JᵀJ + Σ r ∇²r of half the sum of squares, as an operator that never forms it."""
 
-    def __init__(self, tables: Sequence[Table], structure: Structure, penalty: Tensor, omega: Tensor):
-        self.structure, self.penalty = structure, penalty
+    def __init__(self, tables: Sequence[Table], structure: Structure, penalty: Tensor, omega: Tensor, sharing: Sharing):
+        self.structure, self.penalty, self.sharing = structure, penalty, sharing
         self._parts: list[tuple[Table, Tensor, dict[Atom, Tensor], dict[Atom, Tensor]]] = []
         for table in tables:
             leaves = {atom: value.detach().requires_grad_() for atom, value in table.values(omega).items()}
@@ -31,7 +29,7 @@ class Curvature:
 
     def __call__(self, vector: Tensor) -> Tensor:
         """The product with a vector (B, E, N)."""
-        result = self.penalty * vector
+        result = torch.zeros_like(vector)
         for table, residual, leaves, slopes in self._parts:
             moved = table.values(vector, offsets=False)
             bent: Sequence[Tensor | None] = [None] * len(leaves)
@@ -47,7 +45,7 @@ class Curvature:
                 first = slope.detach() * (along if slope.ndim == along.ndim else along[..., None])
                 cotangents[atom] = first if second is None else first + second
             result = result + scatter(table.pull_back(cotangents), table.experts, self.structure.experts)
-        return result
+        return self.sharing.total(result) + self.penalty * vector
 
 
 @final
@@ -70,13 +68,25 @@ class Preconditioner:
         return self.factor.solve(right / self.scale) / self.scale
 
 
-def solve_hessian(product: Callable[[Tensor], Tensor], near: Preconditioner, right: Tensor) -> Tensor:
+def solve_hessian(
+    product: Callable[[Tensor], Tensor],
+    near: Preconditioner,
+    right: Tensor,
+    *,
+    tolerance: float = 1e-13,
+    iterations: int = 60,
+) -> tuple[Tensor, Tensor]:
     """H⁻¹ v, component by component.
 
     Args:
         product: H times a vector (B, E, N).
         near: JᵀJ, which H is close to.
         right: v, (B, E, N).
+        tolerance: of the residual, relative, in the norm that `near` induces.
+        iterations: at most; one is enough where H = JᵀJ.
+
+    Returns:
+        The solution, and for which components it is one, (B, C): those that met no negative curvature and converged.
     """
     structure = near.structure
 
@@ -89,11 +99,13 @@ def solve_hessian(product: Callable[[Tensor], Tensor], near: Preconditioner, rig
     solution, residual = torch.zeros_like(right), right
     ready = near.solve(residual)
     direction, energy = ready, inner(residual, ready)
-    first = energy
-    for _ in range(_ITERATIONS):
+    first, sound = energy, torch.ones_like(energy, dtype=torch.bool)
+    for _ in range(iterations):
         moved = product(direction)
         curvature = inner(direction, moved)
-        going = (energy > _TOLERANCE**2 * first) & (curvature > 0)
+        open_ = energy > tolerance**2 * first
+        sound &= (curvature > 0) | ~open_
+        going = open_ & (curvature > 0)
         if not bool(going.any()):
             break
         length = torch.where(going, energy / curvature, torch.zeros_like(energy))
@@ -103,7 +115,7 @@ def solve_hessian(product: Callable[[Tensor], Tensor], near: Preconditioner, rig
         fresh = inner(residual, ready)
         direction = ready + spread(torch.where(going, fresh / energy, torch.zeros_like(energy))) * direction
         energy = torch.where(going, fresh, torch.zeros_like(fresh))
-    return solution
+    return solution, sound & (energy <= tolerance**2 * first)
 
 
 def _pointwise(slope: Tensor, moved: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from pinnx.solvers.experts.implicit import NewtonStep
 from pinnx.solvers.experts.minimize import Minimizer, Minimum, minimize
 from pinnx.solvers.experts.options import LeastSquaresOptions
 from pinnx.solvers.experts.rows import Rows
+from pinnx.solvers.experts.sharing import Sharing
 from pinnx.solvers.experts.solved import Ending, InstanceStatus, Solved
 from pinnx.solvers.experts.structure import Structure
 from pinnx.solvers.experts.tables import Table, scatter
@@ -27,7 +28,9 @@ def common_sizes(rows: Sequence[Rows]) -> tuple[int, int]:
     return sizes.pop()
 
 
-def solve_tables(tables: Sequence[Table], experts: int, options: LeastSquaresOptions, start: Tensor) -> Solved:
+def solve_tables(
+    tables: Sequence[Table], experts: int, options: LeastSquaresOptions, start: Tensor, sharing: Sharing
+) -> Solved:
     """The coefficients of all experts, (B, E, N).
 
     Args:
@@ -35,15 +38,16 @@ def solve_tables(tables: Sequence[Table], experts: int, options: LeastSquaresOpt
         experts: number E.
         options: of the solve.
         start: first coefficients, (B, E, N).
+        sharing: this process among those that solve together; the tables are its share.
     """
     first = start.detach().double()
     structure = Structure.of(tables, experts, start.shape[-1])
-    problem = Minimizer([table.detached() for table in tables], structure, options, first)
+    problem = Minimizer([table.detached() for table in tables], structure, options, first, sharing)
     minimum = minimize(problem, first)
     statuses = [_status(minimum, problem, instance) for instance in range(len(first))]
     bad = torch.tensor([s.ending in (Ending.NOT_FINITE, Ending.RANK_DEFICIENT) for s in statuses], device=first.device)
     omega = torch.nan_to_num(minimum.omega, nan=0.0, posinf=0.0, neginf=0.0)
-    if torch.is_grad_enabled() and any(_differentiable(table) for table in tables):
+    if torch.is_grad_enabled() and any(_differentiable(table) for table in tables):  # alike for all processes
         omega = omega + _step(tables, problem, minimum, omega, first, bad)
     return Solved(
         omega=omega,
@@ -62,22 +66,25 @@ def _step(
     if not len(good):
         return torch.zeros_like(omega)
     # forms that are not finite would turn even a zero cotangent into NaN: failed instances are left out, not masked
-    sound = list(tables) if len(good) == len(bad) else [table.instances(good) for table in tables]
+    sound = [table for table in tables if not table.empty]
+    if len(good) < len(bad):
+        sound = [table.instances(good) for table in sound]
     gradient = torch.zeros_like(omega[good])
     for table in sound:
         gradient = gradient + scatter(table.gradient(omega[good]), table.experts, omega.shape[1])
     if problem.options.ridge:
-        squares = sum(scatter(table.column_squares(start[good]), table.experts, omega.shape[1]) for table in sound)
-        gradient = gradient + problem.options.ridge * squares * omega[good]
+        for table in sound:
+            squares = scatter(table.column_squares(start[good]), table.experts, omega.shape[1])
+            gradient = gradient + problem.options.ridge * squares * omega[good]
     curvature: list[Curvature] = []
 
     def solve(cotangent: Tensor) -> Tensor:
         if not curvature:
             curvature.append(problem.curvature(omega))
         right = torch.zeros_like(omega)
-        right[good] = cotangent
+        right[good] = problem.sharing.total(cotangent)
         near = Preconditioner(minimum.factor, minimum.scale, problem.structure)
-        return solve_hessian(curvature[0], near, right)[good]
+        return solve_hessian(curvature[0], near, right)[0][good]
 
     step = NewtonStep.apply(gradient, solve)
     assert isinstance(step, Tensor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import final
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from pinnx.solvers.experts.elimination import Factor, eliminate
 from pinnx.solvers.experts.hessian import Curvature, Preconditioner, solve_hessian
 from pinnx.solvers.experts.options import LeastSquaresOptions
+from pinnx.solvers.experts.sharing import Sharing
 from pinnx.solvers.experts.structure import Structure
 from pinnx.solvers.experts.tables import Piece, Table, condense, scatter
 
@@ -20,6 +21,8 @@ _INVERSE_ITERATIONS = 4
 #: Levenberg-Marquardt hands over to Newton where it promises less than this part of the cost: below, rounding hides
 #: whether a step helps.
 _HANDOVER = 1e-6
+#: Of the conjugate gradients that find a damped step of the full Hessian.
+_STEP_TOLERANCE, _STEP_ITERATIONS = 1e-3, 12
 #: Newton steps with the full Hessian at the end.
 _NEWTON_STEPS = 6
 #: Rounding of Jᵀr, relative to the terms that cancel in it.
@@ -82,47 +85,90 @@ class Minimizer:
         structure: of the same tables.
         options: of the solve.
         start: first coefficients, (B, E, N).
+        sharing: this process among those that solve together.
     """
 
-    def __init__(self, tables: Sequence[Table], structure: Structure, options: LeastSquaresOptions, start: Tensor):
-        self.tables, self.structure, self.options = list(tables), structure, options
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        structure: Structure,
+        options: LeastSquaresOptions,
+        start: Tensor,
+        sharing: Sharing,
+    ):
+        self.tables, self.structure, self.options, self.sharing = list(tables), structure, options, sharing
         self.linear = all(table.linear for table in tables)
         self.penalty = torch.zeros_like(start)
         if options.ridge:
             with torch.no_grad():
-                squares = [scatter(t.column_squares(start), t.experts, structure.experts) for t in self.tables]
-            self.penalty = options.ridge * torch.stack(squares).sum(0)
+                self.penalty = options.ridge * self._sum(lambda table: table.column_squares(start), start)
 
     def instances(self, index: Tensor) -> Minimizer:
         """That of some instances."""
         result = object.__new__(Minimizer)
         result.tables = [table.instances(index) for table in self.tables]
         result.structure, result.options, result.linear = self.structure, self.options, self.linear
-        result.penalty = self.penalty[index]
+        result.penalty, result.sharing = self.penalty[index], self.sharing
         return result
+
+    @property
+    def own(self) -> list[Table]:
+        """The tables of which this process holds rows."""
+        return [table for table in self.tables if not table.empty]
 
     def cost(self, omega: Tensor) -> Tensor:
         """(B, C)."""
-        groups = [0.5 * table.residuals(omega).square().sum(-1) for table in self.tables]
-        return self.structure.cost(self.tables, groups) + self._ridge(omega)
+        result = omega.new_zeros(len(omega), self.structure.parts)
+        for table in self.own:
+            result = result + self.structure.of_groups(table, 0.5 * table.residuals(omega).square().sum(-1))
+        return self.sharing.total(result) + self._ridge(omega)
 
     def linearize(self, omega: Tensor) -> Linearization:
         """At some coefficients, (B, E, N)."""
-        experts = self.structure.experts
-        parts = [condense(table, omega, self.options.factorization) for table in self.tables]
-        gradient = sum(scatter(part[2], t.experts, experts) for part, t in zip(parts, self.tables, strict=True))
-        squares = sum(scatter(part[3], t.experts, experts) for part, t in zip(parts, self.tables, strict=True))
-        assert isinstance(gradient, Tensor)
-        assert isinstance(squares, Tensor)
-        gradient, squares = gradient + self.penalty * omega, squares + self.penalty
-        pieces = [part[0] for part in parts]
+        structure = self.structure
+        cost, gradient, squares = omega.new_zeros(len(omega), structure.parts), *torch.zeros(2, *omega.shape).to(omega)
+        pieces = []
+        for table in self.tables:
+            if table.empty:
+                pieces.append(None)
+                continue
+            condensed = condense(table, omega, self.options.factorization)
+            pieces.append(condensed.rows)
+            cost = cost + structure.of_groups(table, condensed.cost)
+            gradient = gradient + scatter(condensed.gradient, table.experts, structure.experts)
+            squares = squares + scatter(condensed.squares, table.experts, structure.experts)
+        cost, gradient, squares, *whole = self._shared([cost, gradient, squares], pieces)
+        gradient, squares, cost = gradient + self.penalty * omega, squares + self.penalty, cost + self._ridge(omega)
+        joined = [Piece(table.part.experts, rows) for table, rows in zip(self.tables, whole, strict=True)]
         if self.options.ridge:
             root = self.penalty.sqrt()
             rows = torch.cat([torch.diag_embed(root), (root * omega)[..., None]], dim=-1)
-            pieces.append(Piece(torch.arange(experts, device=omega.device)[:, None], rows))
-        cost = self.structure.cost(self.tables, [part[1] for part in parts]) + self._ridge(omega)
+            joined.append(Piece(torch.arange(structure.experts, device=omega.device)[:, None], rows))
         scale = squares.sqrt()
-        return Linearization(tuple(pieces), cost, gradient, torch.where(scale > 0, scale, torch.ones_like(scale)))
+        return Linearization(tuple(joined), cost, gradient, torch.where(scale > 0, scale, torch.ones_like(scale)))
+
+    def _shared(self, sums: list[Tensor], pieces: Sequence[Tensor | None]) -> list[Tensor]:
+        """Sums over all processes, and the condensed rows of all of them, in one exchange."""
+        if self.sharing.count == 1:
+            return sums + [rows for rows in pieces if rows is not None]
+        like, n = sums[0], self.structure.coefficients
+        result = list(sums)
+        for table, rows in zip(self.tables, pieces, strict=True):
+            part = table.part
+            whole = like.new_zeros(len(like), len(part.experts), part.height, part.experts.shape[1] * n + 1)
+            if rows is not None:
+                whole[:, part.groups, part.first : part.first + rows.shape[2]] = rows
+            result.append(whole)
+        flat = self.sharing.total(torch.cat([each.flatten() for each in result]))
+        split = flat.split([each.numel() for each in result])
+        return [part.view(each.shape) for part, each in zip(split, result, strict=True)]
+
+    def _sum(self, of: Callable[[Table], Tensor], like: Tensor) -> Tensor:
+        """The sum over all rows of all processes of what belongs to each expert, (B, E, N)."""
+        result = torch.zeros_like(like)
+        for table in self.own:
+            result = result + scatter(of(table), table.experts, self.structure.experts)
+        return self.sharing.total(result)
 
     def factor(self, at: Linearization, damping: Tensor) -> Factor:
         """R with a damping of each component, (B, C)."""
@@ -137,12 +183,11 @@ class Minimizer:
 
     def slope(self, omega: Tensor) -> Tensor:
         """Jᵀr, (B, E, N), without condensing the rows."""
-        parts = (scatter(t.gradient(omega), t.experts, self.structure.experts) for t in self.tables)
-        return sum(parts, self.penalty * omega).detach()
+        return self._sum(lambda table: table.gradient(omega).detach(), omega) + self.penalty * omega
 
     def curvature(self, omega: Tensor) -> Curvature:
         """The full Hessian at some coefficients."""
-        return Curvature(self.tables, self.structure, self.penalty, omega)
+        return Curvature(self.own, self.structure, self.penalty, omega, self.sharing)
 
 
 def minimize(problem: Minimizer, start: Tensor) -> Minimum:
@@ -199,7 +244,7 @@ def _newton_step(problem: Minimizer, at: Linearization, omega: Tensor, open_: Te
     """A step of the open components; which of them settled, the step being tiny, and which came nearer."""
     structure = problem.structure
     near = Preconditioner(problem.factor(at, problem.floor(omega)), at.scale, structure)
-    step = -solve_hessian(problem.curvature(omega), near, at.gradient)
+    step = -solve_hessian(problem.curvature(omega), near, at.gradient)[0]
     spread = open_[:, structure.component, None]
     trial = omega + torch.where(spread, step, torch.zeros_like(step))
     before = structure.largest((at.gradient / at.scale).abs())
@@ -259,11 +304,11 @@ def _advance(problem: Minimizer, at: Linearization, state: _State) -> bool:
     """One damped step of every component that is not done; whether any of them moved."""
     structure, component = problem.structure, problem.structure.component
     damping = torch.maximum(state.damping, problem.floor(state.omega))
-    step = problem.factor(at, damping).step()
+    step = _damped_step(problem, at, state.omega, damping)
     step = torch.where(state.done[:, component, None], torch.zeros_like(step), step)
     trial = state.omega + step / at.scale
     cost = problem.cost(trial)
-    # what the linear model promises: ½ δᵀ(λδ - Jᵀr)
+    # what the model promises: ½ δᵀ(λδ - Jᵀr), for either step
     along = -(step * at.gradient / at.scale).sum(-1)
     promised = 0.5 * structure.per_part(step.square().sum(-1) * damping[:, component] + along)
     ratio = (at.cost - cost) / promised
@@ -276,6 +321,21 @@ def _advance(problem: Minimizer, at: Linearization, state: _State) -> bool:
     state.growth = torch.where(accepted, torch.full_like(ratio, 2.0), 2 * state.growth)
     state.done |= near | (state.damping > _HOPELESS)
     return bool(accepted.any())
+
+
+def _damped_step(problem: Minimizer, at: Linearization, omega: Tensor, damping: Tensor) -> Tensor:
+    """The step of the full Hessian plus damping, or where that is not positive that of JᵀJ, in scaled coefficients."""
+    component = problem.structure.component
+    factor, curvature = problem.factor(at, damping), problem.curvature(omega)
+    added = damping[:, component, None] * at.scale.square()
+    newton, sound = solve_hessian(
+        lambda vector: curvature(vector) + added * vector,
+        Preconditioner(factor, at.scale, problem.structure),
+        at.gradient,
+        tolerance=_STEP_TOLERANCE,
+        iterations=_STEP_ITERATIONS,
+    )
+    return torch.where(sound[:, component, None], -newton * at.scale, factor.step())
 
 
 def _length(structure: Structure, at: Linearization, vector: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from pinnx.solvers.experts.layer import common_sizes, solve_tables
 from pinnx.solvers.experts.options import LeastSquaresOptions
 from pinnx.solvers.experts.partition import Partition
 from pinnx.solvers.experts.rows import Rows
+from pinnx.solvers.experts.sharing import Alone, Sharing
 from pinnx.solvers.experts.solved import Solved
 from pinnx.solvers.experts.tables import Table
 
@@ -34,10 +35,11 @@ class Mixture:
     Args:
         partition: the blocks; one block is one constraint for the whole domain.
         coupling: how their coefficients depend on each other.
+        sharing: this process among those that solve together.
     """
 
-    def __init__(self, partition: Partition, coupling: Coupling):
-        self.partition, self.coupling = partition, coupling
+    def __init__(self, partition: Partition, coupling: Coupling, sharing: Sharing | None = None):
+        self.partition, self.coupling, self.sharing = partition, coupling, sharing or Alone()
         self._known: dict[Hashable, tuple[Any, Any]] = {}
 
     def requests(self, atoms: Sequence[Atom], points: Points) -> tuple[Atom, ...]:
@@ -72,7 +74,7 @@ class Mixture:
         if start.shape not in (shape, (batch, count)):
             raise ShapeError(f"start must have shape {shape} or ({batch}, {count}), got {tuple(start.shape)}")
         first = start if start.ndim == 3 else start[:, None].expand(shape)
-        return solve_tables(tables, len(self.partition), options, first)
+        return solve_tables(tables, len(self.partition), options, first, self.sharing)
 
     def tables(self, rows: Sequence[Rows]) -> list[Table]:
         """The rows sorted by experts, with those that tie the experts."""
@@ -80,7 +82,7 @@ class Mixture:
         if not stated:
             raise InputError("a solve needs rows of an equation or a condition")
         result = [each for own in stated for each in self._stated(own)]
-        return result + list(self.coupling.ties(self.partition, rows))
+        return result + list(self.coupling.ties(self.partition, rows, self.sharing))
 
     def atoms(self, rows: Rows, omega: Tensor, atoms: Sequence[Atom], *, offsets: bool = True) -> dict[Atom, Tensor]:
         """Atoms of the mixture at the points of rows, (B, n) each, or (B, n, d) for a gradient.
@@ -108,7 +110,7 @@ class Mixture:
         weight = torch.as_tensor(rows.weight, dtype=torch.float64, device=points.tensor.device)
         weight = weight.expand(size) if weight.ndim == 0 else weight
         weight = weight.reshape(-1, size) * (self.coupling.share(self.partition, rows.role) / size)
-        return [table(rows.residual, rows, each, weight, recipes) for each in groups]
+        return [table(rows.residual, rows, each, weight, recipes, self.sharing) for each in groups]
 
     def _placed(self, points: Points, atoms: Sequence[Atom]) -> tuple[Tensor, dict[Atom, Recipe]]:
         members = self._once(points, "members", lambda: self.coupling.members(self.partition, points))

@@ -33,7 +33,7 @@ class Structure:
     def of(cls, tables: Sequence[Table], experts: int, coefficients: int) -> Structure:
         """The structure of some tables."""
         component = torch.tensor(
-            components([table.experts for table in tables], experts), device=tables[0].weight.device
+            components([table.part.experts for table in tables], experts), device=tables[0].weight.device
         )
         return cls(experts, coefficients, component, int(component.max()) + 1)
 
@@ -48,12 +48,10 @@ class Structure:
         index = self.component.expand(len(values), -1)
         return values.new_full((len(values), self.parts), -torch.inf).scatter_reduce(1, index, every, "amax")
 
-    def cost(self, tables: Sequence[Table], groups: Sequence[Tensor]) -> Tensor:
-        """Sums over the groups of each component: (B, G) each -> (B, C)."""
-        result = groups[0].new_zeros(groups[0].shape[0], self.parts)
-        for table, cost in zip(tables, groups, strict=True):
-            result = result.index_add(1, self.component[table.experts[:, 0]], cost)
-        return result
+    def of_groups(self, table: Table, values: Tensor) -> Tensor:
+        """Sums over the groups of a table, for each component: (B, G) -> (B, C)."""
+        result = values.new_zeros(values.shape[0], self.parts)
+        return result.index_add(1, self.component[table.experts[:, 0]], values)
 
 
 def components(tables_experts: Sequence[Tensor], count: int) -> list[int]:

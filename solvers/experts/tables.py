@@ -33,6 +33,24 @@ class Piece:
 
 @final
 @dataclass(frozen=True)
+class Part:
+    """Where the rows of this process stand among those of all processes, once they are condensed.
+
+    Attributes:
+        experts: of all groups, (G', m).
+        groups: of this process.
+        height: condensed rows per group, of all processes.
+        first: the first condensed row of this process.
+    """
+
+    experts: Tensor
+    groups: slice
+    height: int
+    first: int = 0
+
+
+@final
+@dataclass(frozen=True)
 class Table:
     """G groups of P rows; each group touches m experts with N coefficients each.
 
@@ -44,6 +62,7 @@ class Table:
         offsets: per atom (B or 1, G·P), or (…, d).
         given: values of the atoms of inputs, likewise.
         weight: factor of each squared residual, (B or 1, G, P); zero where a point is only a repetition.
+        part: which rows of all processes these are.
     """
 
     residual: Expr
@@ -53,6 +72,12 @@ class Table:
     offsets: Mapping[Atom, Tensor]
     given: Mapping[Any, Tensor]
     weight: Tensor
+    part: Part
+
+    @property
+    def empty(self) -> bool:
+        """Whether no rows have fallen to this process."""
+        return self.weight.numel() == 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -195,25 +220,38 @@ def scatter(local: Tensor, experts: Tensor, count: int) -> Tensor:
     return result.index_add(1, experts.flatten(), slots)
 
 
-def condense(table: Table, omega: Tensor, factorization: str) -> tuple[Piece, Tensor, Tensor, Tensor]:
+@final
+@dataclass(frozen=True)
+class Condensed:
     """The rows of a table at some coefficients.
+
+    Attributes:
+        rows: at most m N + 1 for each group, with the same products: (B, G, k, m N + 1), the residual last.
+        cost: half the sum of squares, (B, G).
+        gradient: Jᵀr, (B, G, m N).
+        squares: of the lengths of the columns of J, (B, G, m N).
+    """
+
+    rows: Tensor
+    cost: Tensor
+    gradient: Tensor
+    squares: Tensor
+
+
+def condense(table: Table, omega: Tensor, factorization: str) -> Condensed:
+    """Replace the rows of each group by few that stand for them.
 
     Args:
         table: without history.
         omega: (B, E, N).
         factorization: "qr" or "gram".
-
-    Returns:
-        The condensed rows; half the sum of squares per group (B, G); Jᵀr (B, G, m N); the squared column norms,
-        likewise.
     """
     residual, jacobian = table.jacobian(omega)
     gradient = (residual[..., None, :] @ jacobian)[..., 0, :]
-    squares = jacobian.square().sum(-2)
     rows = torch.cat([jacobian, residual[..., None]], dim=-1)
     if rows.shape[-2] > rows.shape[-1]:
         rows = torch.linalg.qr(rows, mode="r").R if factorization == "qr" else _by_gram(rows)
-    return Piece(table.experts, rows), 0.5 * residual.square().sum(-1), gradient, squares
+    return Condensed(rows, 0.5 * residual.square().sum(-1), gradient, jacobian.square().sum(-2))
 
 
 def _by_gram(rows: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from pinnx.expr import Atom, Points
 from pinnx.solvers.experts.grouping import Groups, Recipe, group, same
 from pinnx.solvers.experts.partition import Partition
 from pinnx.solvers.experts.rows import Role, Rows
+from pinnx.solvers.experts.sharing import Sharing
 from pinnx.solvers.experts.tables import Table
 
 
@@ -61,8 +62,14 @@ class Coupling(ABC):
         """
         return group(members)
 
-    def ties(self, partition: Partition, rows: Sequence[Rows]) -> tuple[Table, ...]:
-        """Further rows, which tie the experts; those of a solve bring the forms."""
+    def ties(self, partition: Partition, rows: Sequence[Rows], sharing: Sharing) -> tuple[Table, ...]:
+        """Further rows, which tie the experts.
+
+        Args:
+            partition: the blocks.
+            rows: those of the solve, which bring the forms.
+            sharing: this process among the others.
+        """
         return ()
 
     def share(self, partition: Partition, role: Role) -> float:

@@ -10,39 +10,72 @@ from torch import Tensor
 
 from pinnx.expr import Known, Points
 from pinnx.options import at_least, check_limits, option, positive
-from pinnx.solvers.experts.couplings.gates import Gates
+from pinnx.solvers.experts.couplings.gates import Gates, smooth_step
 from pinnx.solvers.experts.partition import Partition
+
+#: Halvings that bring the threshold near, and Newton steps that then make it and its first derivatives exact.
+_HALVINGS, _NEWTON_STEPS = 40, 3
 
 
 @final
 @dataclass(frozen=True)
 class Gated(Gates):
-    """Soft top-k gating: a softmax of each block's score, of which the k largest are kept; solved jointly.
+    """Soft top-k gating: a softmax of each block's score times a smooth mask of the k best; solved jointly.
 
-    The score falls with the squared distance from the block's center, in units of its half widths. With the softmax p
-    in decreasing order, an expert's gate is (p_e - p_{k+1})³ where positive, over the sum of all: at most k are active
-    at a point, and the gates remain twice continuously differentiable where the order changes.
+    The score z falls with half the squared distance from the block's center, in units of its half widths. The mask
+    m_e = S((z_e - θ) / softness + ½), with a smooth step S, has a threshold θ for which all masks sum to k: k experts
+    are active where the order is clear. Near a tie more of them share a place: a hard choice of the k best would jump
+    at points where more blocks meet.
     """
 
     kind: ClassVar[str] = "gated"
-    top_k: int = option(2, "most experts that are active at a point", at_least(1))
+    top_k: int = option(2, "experts that are active at a point, where their order is clear", at_least(1))
     temperature: float = option(1.0, "of the softmax: larger values blend further", positive)
+    softness: float = option(1.0, "difference of scores over which an expert fades out", positive)
 
     def __post_init__(self) -> None:
         check_limits(self)
 
     def members(self, partition: Partition, points: Points) -> Tensor:
-        weights = self._weights(partition, points.tensor.double())
-        count = min(self.top_k, len(partition))
-        best = weights.topk(count, dim=1)
-        return torch.where(best.values > 0, best.indices, -1).sort(dim=1, descending=True).values
+        weights = self._gates(partition, points.tensor.double())
+        found = torch.where(weights > 0, torch.arange(len(partition), device=weights.device), -1)
+        found = found.sort(dim=1, descending=True).values
+        return found[:, : int((found >= 0).sum(1).max())]
 
     def gate(self, partition: Partition, expert: int) -> Known:
-        return Known(f"g{expert + 1}", lambda points: self._weights(partition, points.tensor)[:, expert])
+        return Known(f"g{expert + 1}", lambda points: self._gates(partition, points.tensor)[:, expert])
 
-    def _weights(self, partition: Partition, columns: Tensor) -> Tensor:
+    def _gates(self, partition: Partition, columns: Tensor) -> Tensor:
         """All gates, (n, E)."""
-        distance: Tensor | None = None
+        scores = self._scores(partition, columns)
+        weights = torch.softmax(scores / self.temperature, dim=1) * self._masks(scores)
+        return weights / weights.sum(1, keepdim=True)
+
+    def _masks(self, scores: Tensor) -> Tensor:
+        """Values in [0, 1] that sum to k."""
+        if self.top_k >= scores.shape[1]:
+            return torch.ones_like(scores)
+
+        def masks(threshold: Tensor) -> Tensor:
+            return smooth_step((scores - threshold) / self.softness + 0.5)
+
+        low = (scores.amin(1, keepdim=True) - self.softness).detach()
+        high = (scores.amax(1, keepdim=True) + self.softness).detach()
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            many = masks(middle).detach().sum(1, keepdim=True) > self.top_k
+            low, high = torch.where(many, middle, low), torch.where(many, high, middle)
+        threshold = (low + high) / 2
+        for _ in range(_NEWTON_STEPS):  # each doubles the order of the derivatives that are right
+            s = ((scores - threshold) / self.softness + 0.5).clamp(0.0, 1.0)
+            slope = (140 * (s * (1 - s)) ** 3).sum(1, keepdim=True) / self.softness
+            flat = slope < 1e-9  # all masks are 0 or 1: the threshold does not matter
+            excess = masks(threshold).sum(1, keepdim=True) - self.top_k
+            threshold = threshold + torch.where(flat, torch.zeros_like(slope), excess / torch.where(flat, 1.0, slope))
+        return masks(threshold)
+
+    def _scores(self, partition: Partition, columns: Tensor) -> Tensor:
+        total = torch.zeros_like(columns[:, :1])
         for axis, edges in enumerate(partition.edges):
             places = torch.tensor([partition.position(e)[axis] for e in range(len(partition))], device=columns.device)
             low, high = columns.new_tensor(edges[:-1])[places], columns.new_tensor(edges[1:])[places]
@@ -50,11 +83,5 @@ class Gated(Gates):
             if partition.periodic[axis]:
                 length = edges[-1] - edges[0]
                 away = length / torch.pi * torch.sin(torch.pi * away / length)  # smooth, and the same at both ends
-            square = (2 * away / (high - low)).square()
-            distance = square if distance is None else distance + square
-        assert distance is not None
-        p = torch.softmax(-0.5 * distance / self.temperature, dim=1)
-        if self.top_k < len(partition):
-            p = (p - p.topk(self.top_k + 1, dim=1).values[:, -1:]).clamp_min(0)
-        cubed = (p / p.amax(1, keepdim=True)) ** 3
-        return cubed / cubed.sum(1, keepdim=True)
+            total = total - 0.5 * (2 * away / (high - low)).square()
+        return total

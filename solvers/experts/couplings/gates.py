@@ -48,6 +48,12 @@ class Gates(Coupling):
         return {atom: tuple(parts.items()) for atom, parts in collected.items()}
 
 
+def smooth_step(s: Tensor) -> Tensor:
+    """0 up to s = 0, 1 from s = 1 on, and a polynomial of degree 7 between: three times continuously differentiable."""
+    s = s.clamp(0.0, 1.0)
+    return s**4 * (35 - 84 * s + 70 * s**2 - 20 * s**3)
+
+
 def _terms(atom: Atom, gate: Known) -> dict[Atom, Expr]:
     """The atoms of f that make an atom of gate · f, and their coefficients; for a gradient a vector, to be summed over
     its components or to multiply a value."""

@@ -16,6 +16,7 @@ from pinnx.solvers.experts.couplings.base import Coupling
 from pinnx.solvers.experts.grouping import Recipe, group, table
 from pinnx.solvers.experts.partition import Partition
 from pinnx.solvers.experts.rows import Rows
+from pinnx.solvers.experts.sharing import Sharing
 from pinnx.solvers.experts.tables import Table
 
 
@@ -45,7 +46,7 @@ class Interface(Coupling):
         tied = [atom for axis in range(points.coordinates.total) for atom, _ in self._tied(atoms, points, axis)]
         return tuple(dict.fromkeys([*atoms, *tied]))
 
-    def ties(self, partition: Partition, rows: Sequence[Rows]) -> tuple[Table, ...]:
+    def ties(self, partition: Partition, rows: Sequence[Rows], sharing: Sharing) -> tuple[Table, ...]:
         if not partition.faces():
             return ()
         atoms = tuple(dict.fromkeys(atom for each in rows if each.role == "equation" for atom in each.atoms))
@@ -62,20 +63,16 @@ class Interface(Coupling):
                         f"no points lie on the faces across {axis_name}: scattered points need rows of the role "
                         '"interface" at Partition.face_points, or the coupling "windows"'
                     )
-                result.extend(self._tables(partition, each, axis, found, self._tied(atoms, each.points, axis)))
+                tied = self._tied(atoms, each.points, axis)
+                length = (partition.edges[axis][-1] - partition.edges[axis][0]) / partition.shape[axis]
+                result.extend(self._tables(each, found, tied, length, sharing))
         return tuple(result)
 
     def _tables(
-        self,
-        partition: Partition,
-        rows: Rows,
-        axis: int,
-        found: tuple[Tensor, Tensor],
-        tied: list[tuple[Atom, int]],
+        self, rows: Rows, found: tuple[Tensor, Tensor], tied: list[tuple[Atom, int]], length: float, sharing: Sharing
     ) -> list[Table]:
-        """The jumps of some atoms across the faces of an axis."""
+        """The jumps of some atoms across the faces of an axis, along which blocks have a length."""
         places, pairs = found
-        length = (partition.edges[axis][-1] - partition.edges[axis][0]) / partition.shape[axis]
         jumps = rows.at(places)
         result = []
         for atom, derivative in tied:
@@ -83,7 +80,7 @@ class Interface(Coupling):
                 raise InputError(f'the coupling "interface" ties {atom} at the faces and needs its form as well')
             weight = self.weight * length ** (2 * derivative) / len(places) * places.new_ones(1, len(places)).double()
             recipe: dict[Atom, Recipe] = {atom: ((atom, None),)}
-            result += [table(atom, jumps, each, weight, recipe, signs=(1.0, -1.0)) for each in group(pairs)]
+            result += [table(atom, jumps, each, weight, recipe, sharing, signs=(1.0, -1.0)) for each in group(pairs)]
         return result
 
     def _tied(self, atoms: Sequence[Atom], points: Points, axis: int) -> list[tuple[Atom, int]]:

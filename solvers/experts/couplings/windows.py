@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pinnx.expr import Known, Points
 from pinnx.options import between, check_limits, option
-from pinnx.solvers.experts.couplings.gates import Gates
+from pinnx.solvers.experts.couplings.gates import Gates, smooth_step
 from pinnx.solvers.experts.partition import Partition
 
 
@@ -69,8 +69,7 @@ class Windows(Gates):
         return value
 
     def _step(self, partition: Partition, axis: int, edge: int, x: Tensor) -> Tensor:
-        s = ((x - partition.edges[axis][edge]) / self._width(partition, axis, edge) + 0.5).clamp(0.0, 1.0)
-        return s**4 * (35 - 84 * s + 70 * s**2 - 20 * s**3)
+        return smooth_step((x - partition.edges[axis][edge]) / self._width(partition, axis, edge) + 0.5)
 
     def _width(self, partition: Partition, axis: int, edge: int) -> float:
         """Width of the strip along an edge; the two ends of a periodic axis are one edge."""
