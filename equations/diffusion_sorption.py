@@ -91,6 +91,7 @@ class DiffusionSorptionFamily(Family):
         equation: with the law and the sizes.
     """
 
+    indifferent: ClassVar[tuple[str, ...]] = ("offset", "corner")
     equation: DiffusionSorption
 
     @cached_property
@@ -152,16 +153,16 @@ class DiffusionSorptionFamily(Family):
     def features(self, instances: Instances) -> Tensor:
         return super().features(instances) / HIGHEST
 
-    def reference(self, instances: Instances) -> Tensor:
+    def solve(self, instance: Instances) -> Tensor:
         cells = self.equation.nodes - 1
         refinement = math.ceil(REFERENCE_CELLS / cells)
         fine = torch.linspace(0.0, 1.0, cells * refinement + 1, dtype=torch.float64)
         times = self.grid.axes[1].positions().numpy()
-        starts = self._initial(instances.parameters, fine).numpy()
-        solved = [method_of_lines(start, times, self.equation.diffusion)[::refinement] for start in starts]
-        result = torch.from_numpy(np.stack(solved))[:, None]
-        assert instances.initial is not None
-        result[..., 0] = instances.initial
+        start = self._initial(instance.parameters, fine)[0].numpy()
+        found = method_of_lines(start, times, self.equation.diffusion)[::refinement]
+        result = torch.from_numpy(found.copy())[None, None]
+        assert instance.initial is not None
+        result[..., 0] = instance.initial  # of the two values at the corner, that of the beginning
         return result
 
     def _initial(self, parameters: Tensor, positions: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pinnx.domain import Box, Interval, Product
 from pinnx.equations.pseudo_spectral import integrate
-from pinnx.equations.smooth_fields import per_wave, periodic_waves
+from pinnx.equations.smooth_fields import per_wave, periodic_waves, product_series
 from pinnx.expr import Expr, Symbol, dt, laplacian, partial, x
 from pinnx.family import End, Family, Grid, Instances, space_axis, time_axis
 from pinnx.options import at_least, check_limits, option, positive
@@ -116,14 +116,13 @@ class NavierStokesFamily(Family):
     def realize(self, parameters: Tensor) -> Instances:
         return Instances(parameters, _initial(parameters, self.equation.nodes)[:, None])
 
-    def reference(self, instances: Instances) -> Tensor:
+    def solve(self, instance: Instances) -> Tensor:
         n = self.equation.nodes
         refinement = math.ceil(REFERENCE_NODES / n)
-        start = _initial(instances.parameters, n * refinement).numpy()
+        start = _initial(instance.parameters, n * refinement)[0].numpy()
         times = self.grid.axes[-1].positions().tolist()
-        fine = [vorticity(each, times, self.equation.viscosity) for each in start]
-        w = np.stack(fine)[:, :, ::refinement, ::refinement]
-        return self.complete(torch.from_numpy(w).movedim(1, -1)[:, None].contiguous())
+        w = vorticity(start, times, self.equation.viscosity)[:, ::refinement, ::refinement]
+        return self.complete(torch.from_numpy(np.moveaxis(w, 0, -1).copy())[None, None])
 
 
 def stream_function(w: Tensor, axes: tuple[int, int]) -> Tensor:
@@ -181,4 +180,4 @@ def _initial(parameters: Tensor, nodes: int) -> Tensor:
     strengths = scipy.special.ive(np.arange(WAVES + 1), 1 / (4 * LENGTH**2))
     along = per_wave(torch.from_numpy(np.sqrt(strengths)))[:, None] * along
     without_mean = torch.nn.functional.pad(parameters, (1, 0)).unflatten(1, (2 * WAVES + 1, -1))
-    return torch.einsum("bkl,kn,lm->bnm", without_mean, along, along)
+    return product_series(without_mean, along, along)

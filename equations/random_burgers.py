@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pinnx.domain import Box, Interval, Product
 from pinnx.equations.pseudo_spectral import integrate
-from pinnx.equations.smooth_fields import per_wave, periodic_waves
+from pinnx.equations.smooth_fields import combined, per_wave, periodic_waves
 from pinnx.expr import Expr, Input, Symbol, Unknown, dt, partial, x
 from pinnx.family import End, Family, Grid, GridCondition, Instances, space_axis, time_axis
 from pinnx.options import at_least, check_limits, one_of, option, positive
@@ -101,15 +101,15 @@ class RandomBurgersFamily(Family):
     def realize(self, parameters: Tensor) -> Instances:
         return Instances(parameters, self._initial(parameters, self.grid.axes[0].positions())[:, None])
 
-    def reference(self, instances: Instances) -> Tensor:
+    def solve(self, instance: Instances) -> Tensor:
         cells = self.equation.nodes if self._periodic else self.equation.nodes - 1
         period, count = (1.0, cells) if self._periodic else (2.0, 2 * cells)
         refinement = math.ceil(REFERENCE_NODES / count)
         positions = period * torch.arange(count * refinement, dtype=torch.float64) / (count * refinement)
-        start = self._initial(instances.parameters, positions).numpy()
+        start = self._initial(instance.parameters, positions)[0].numpy()
         times = self.grid.axes[1].positions().tolist()
-        found = burgers_flow(start, period, times, self.equation.viscosity)[..., ::refinement]
-        return torch.from_numpy(found[..., : self.equation.nodes].copy()).permute(1, 2, 0)[:, None].contiguous()
+        found = burgers_flow(start, period, times, self.equation.viscosity)[:, ::refinement]
+        return torch.from_numpy(found[:, : self.equation.nodes].T.copy())[None, None]
 
     @property
     def _periodic(self) -> bool:
@@ -119,9 +119,9 @@ class RandomBurgersFamily(Family):
         """u0 at positions (n,), those beyond 1 in its periodic or odd extension: (B, n)."""
         if self._periodic:
             k = 2 * math.pi * torch.arange(WAVES + 1, dtype=torch.float64)
-            return (parameters * per_wave(25 / (k**2 + 25))) @ periodic_waves(WAVES, positions)
+            return combined(parameters * per_wave(25 / (k**2 + 25)), periodic_waves(WAVES, positions))
         k = math.pi * torch.arange(1, WAVES + 1, dtype=torch.float64)
-        return (parameters * 25 / (k**2 + 25)) @ (math.sqrt(2) * (k[:, None] * positions).sin())
+        return combined(parameters * 25 / (k**2 + 25), math.sqrt(2) * (k[:, None] * positions).sin())
 
 
 def burgers_flow(
@@ -130,14 +130,14 @@ def burgers_flow(
     """The periodic solution from initial values: pseudo-spectral, dealiased by the 2/3 rule.
 
     Args:
-        start: values at n equidistant nodes of one period, (B, n).
+        start: values at n equidistant nodes of one period, (n,).
         period: its length.
         times: ascending, from 0.
         viscosity: ν.
         longest_step: in time.
 
     Returns:
-        Values at the times, (len(times), B, n).
+        Values at the times, (len(times), n).
     """
     n = start.shape[-1]
     k = 2 * np.pi / period * np.fft.rfftfreq(n, 1 / n)

@@ -1,4 +1,4 @@
-"""Smooth random fields as finite series: the same field on every grid."""
+"""Smooth random fields as finite series: the same field on every grid, bit for bit the same in every batch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,34 @@ import math
 
 import torch
 from torch import Tensor
+
+
+def combined(coefficients: Tensor, functions: Tensor) -> Tensor:
+    """Σ_k c_k f_k, summed in one order whatever the batch is, which a matrix product does not promise.
+
+    Args:
+        coefficients: c, (…, K).
+        functions: values of f, (K, n).
+
+    Returns:
+        (…, n).
+    """
+    result = coefficients[..., :1] * functions[0]
+    for k in range(1, len(functions)):
+        result = result + coefficients[..., k : k + 1] * functions[k]
+    return result
+
+
+def product_series(coefficients: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Σ_kl c_kl f_k(x) g_l(y): (B, n, m).
+
+    Args:
+        coefficients: c, (B, K, L).
+        first: values of f, (K, n).
+        second: values of g, (L, m).
+    """
+    along_y = combined(coefficients, second)
+    return combined(along_y.mT, first).mT
 
 
 def cosine_series(coefficients: Tensor, positions: Tensor, length: float) -> Tensor:
@@ -24,7 +52,7 @@ def cosine_series(coefficients: Tensor, positions: Tensor, length: float) -> Ten
     k = torch.arange(coefficients.shape[1], dtype=positions.dtype)
     sizes = (-((k * math.pi * length) ** 2) / 4).exp()
     sizes = sizes / sizes.norm()
-    return (coefficients * sizes) @ (math.pi * k[:, None] * positions).cos()
+    return combined(coefficients * sizes, (math.pi * k[:, None] * positions).cos())
 
 
 def cosine_series_2d(coefficients: Tensor, positions: tuple[Tensor, Tensor], length: float) -> Tensor:
@@ -40,7 +68,7 @@ def cosine_series_2d(coefficients: Tensor, positions: tuple[Tensor, Tensor], len
     """
     unit = torch.eye(coefficients.shape[1], dtype=coefficients.dtype)
     rows, columns = (cosine_series(unit, along, length) for along in positions)
-    return torch.einsum("bkl,kn,lm->bnm", coefficients, rows, columns)
+    return product_series(coefficients, rows, columns)
 
 
 def periodic_waves(count: int, positions: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -74,6 +74,9 @@ class Family(ABC):
     An instance is made from a few parameters, so that it is the same on every grid; instance i of a seed depends on
     the seed and on i alone.
     """
+
+    #: Parameters of the equation that change neither the instances nor their references.
+    indifferent: ClassVar[tuple[str, ...]] = ()
 
     # -- the grid and what holds on it
 
@@ -157,8 +160,15 @@ class Family(ABC):
     # -- references
 
     @abstractmethod
+    def solve(self, instance: Instances) -> Tensor:
+        """The solution of a batch of one by a classical method of known accuracy, (1, m, *grid), float64."""
+
     def reference(self, instances: Instances) -> Tensor:
-        """The solutions by a classical method of known accuracy, (B, m, *grid), float64."""
+        """The solutions by a classical method, (B, m, *grid), float64, bit for bit the same in every batch.
+
+        They are made one by one: how functions, products and transforms of a batch are rounded depends on the batch.
+        """
+        return torch.cat([self.solve(self.realize(row[None])) for row in instances.parameters])
 
     def baselines(
         self, instances: Instances, known: Instances | None = None, solutions: Tensor | None = None

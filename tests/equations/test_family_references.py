@@ -159,7 +159,7 @@ def test_burgers_agrees_with_cole_and_hopf() -> None:
     start = 0.3 + np.sin(angle * nodes) + 0.4 * np.cos(2 * angle * nodes)
     errors = []
     for step in (2e-3, 1e-3):
-        found = burgers_flow(start[None], 1.0, [0.0, 0.1, t], nu, step)[-1, 0, ::16]
+        found = burgers_flow(start, 1.0, [0.0, 0.1, t], nu, step)[-1, ::16]
         errors.append(np.abs(found - truth).max())
     assert errors[1] < 1e-5
     assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.15)
@@ -175,13 +175,14 @@ def test_dirichlet_ends_are_an_odd_extension() -> None:
 def test_burgers_reference_is_accurate(ends: str) -> None:
     """Against twice the nodes and half the steps."""
     family = family_of(RandomBurgers(ends=ends, nodes=65 if ends == "dirichlet" else 64, times=11))
-    instances = family.numbered(range(6), SEED)
+    instances = family.numbered(range(3), SEED)
     found = family.reference(instances)
     period, count = (1.0, 2048) if ends == "periodic" else (2.0, 4096)
     positions = period * torch.arange(count, dtype=torch.float64) / count
     start = family._initial(instances.parameters, positions).numpy()  # type: ignore[attr-defined]
-    finer = burgers_flow(start, period, family.grid.axes[1].positions().tolist(), 0.01, 5e-4)[..., ::32]
-    finer = torch.from_numpy(finer[..., : found.shape[2]].copy()).permute(1, 2, 0)[:, None]
+    times = family.grid.axes[1].positions().tolist()
+    flows = [burgers_flow(each, period, times, 0.01, 5e-4)[:, ::32] for each in start]
+    finer = torch.from_numpy(np.stack(flows)[..., : found.shape[2]]).mT[:, None]
     assert float((found - finer).norm() / finer.norm()) < 2e-4
 
 
