@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -9,7 +10,9 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from pinnx.expr import Atom, Expr
+from pinnx.errors import InputError
+from pinnx.expr import Atom, Coefficient, Evaluator, Expr, Number, Points, has_unknown
+from pinnx.expr.nodes import ConstantVector
 from pinnx.solvers.experts.rows import Rows
 from pinnx.solvers.experts.sharing import Sharing
 from pinnx.solvers.experts.tables import Part, Table
@@ -102,6 +105,8 @@ def table(
     weight: Tensor,
     recipes: Mapping[Atom, Recipe],
     sharing: Sharing,
+    *,
+    known: Mapping[Expr, Tensor] | None = None,
     signs: tuple[float, ...] = (),
 ) -> Table:
     """The rows of some groups.
@@ -113,6 +118,7 @@ def table(
         weight: factor of each squared residual, (1 or B, n).
         recipes: how each atom of the mixture is made of the forms.
         sharing: this process among the others.
+        known: values of parts of the expression at the points of the rows.
         signs: factor of the form of each slot; all 1 by default.
     """
     groups, part = groups.share(sharing, rows.coefficients)
@@ -132,8 +138,9 @@ def table(
         forms[atom] = slots[0] if len(slots) == 1 else torch.cat(slots, dim=-1)
     weight = (weight if everything else weight[:, index]).view(len(weight), *groups.index.shape) * groups.real
     jump = bool(signs)  # what both sides have in common cancels
+    values = {part: value if everything else value[index] for part, value in (known or {}).items()}
     return Table(
-        residual=residual,
+        residual=with_values(residual, values),
         points=(rows.points if everything else rows.points.rows(index)).to(torch.float64),
         experts=groups.experts,
         forms=forms,
@@ -142,6 +149,40 @@ def table(
         weight=weight,
         part=part,
     )
+
+
+def known_parts(expr: Expr, points: Points) -> dict[Expr, Tensor]:
+    """The largest parts of an expression that depend on the point alone, and their values there, (n,) or (n, d).
+
+    A solve evaluates the expression many times, a training at the same points in every step; these parts, which may
+    hold derivatives of known functions, are evaluated once.
+    """
+    found: dict[Expr, Tensor] = {}
+    known = Evaluator(points.to(torch.float64))
+
+    def visit(part: Expr) -> None:
+        if part in found or isinstance(part, (Number, ConstantVector)):
+            return
+        value = None
+        if not has_unknown(part):
+            with contextlib.suppress(InputError):  # inputs of the instances have no value here
+                value = known(part)
+        if value is None:
+            for child in part.children:
+                visit(child)
+        elif not value.requires_grad:  # a parameter that is being trained must stay in sight
+            found[part] = value.expand(len(points), *value.shape[1:]) if value.ndim else value.expand(len(points))
+
+    visit(expr)
+    return found
+
+
+def with_values(expr: Expr, values: Mapping[Expr, Tensor]) -> Expr:
+    """The expression with some of its parts replaced by their values."""
+    if expr in values:
+        value = values[expr]
+        return Coefficient("known", lambda points: value, rank=expr.rank)
+    return expr.rebuild(tuple(with_values(child, values) for child in expr.children)) if expr.children else expr
 
 
 def mixed(

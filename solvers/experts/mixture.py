@@ -13,7 +13,7 @@ from pinnx.errors import InputError, ShapeError
 from pinnx.expr import Atom, Points
 from pinnx.solvers.experts.couplings.base import Coupling
 from pinnx.solvers.experts.couplings.independent import Independent
-from pinnx.solvers.experts.grouping import Groups, Recipe, mixed, table
+from pinnx.solvers.experts.grouping import Groups, Recipe, known_parts, mixed, table
 from pinnx.solvers.experts.layer import common_sizes, solve_tables
 from pinnx.solvers.experts.options import LeastSquaresOptions
 from pinnx.solvers.experts.partition import Partition
@@ -107,10 +107,11 @@ class Mixture:
             return self.coupling.groups(self.partition, points, members, rows.role)
 
         groups = self._once(points, ("groups", rows.role), sort)
+        known = self._once(points, ("known", rows.residual), lambda: known_parts(rows.residual, points))
         weight = torch.as_tensor(rows.weight, dtype=torch.float64, device=points.tensor.device)
         weight = weight.expand(size) if weight.ndim == 0 else weight
         weight = weight.reshape(-1, size) * (self.coupling.share(self.partition, rows.role) / size)
-        return [table(rows.residual, rows, each, weight, recipes, self.sharing) for each in groups]
+        return [table(rows.residual, rows, each, weight, recipes, self.sharing, known=known) for each in groups]
 
     def _placed(self, points: Points, atoms: Sequence[Atom]) -> tuple[Tensor, dict[Atom, Recipe]]:
         members = self._once(points, "members", lambda: self.coupling.members(self.partition, points))

@@ -23,7 +23,8 @@ class Partition:
 
     Attributes:
         edges: per axis the ends of its intervals, increasing: one more than it has blocks.
-        periodic: per axis whether its two ends are the same place.
+        periodic: per axis whether its two ends are the same place; couplings join the blocks there, so the basis
+            functions must be periodic, too.
 
     Example:
         >>> cut = Partition.uniform(low=(0.0, 0.0), high=(1.0, 500.0), blocks=(2, 2))

@@ -13,8 +13,8 @@ from pinnx.options import at_least, check_limits, option, positive
 from pinnx.solvers.experts.couplings.gates import Gates, smooth_step
 from pinnx.solvers.experts.partition import Partition
 
-#: Halvings that bring the threshold near, and Newton steps that then make it and its first derivatives exact.
-_HALVINGS, _NEWTON_STEPS = 40, 3
+#: Parts into which the range of the threshold is cut, twice; Newton steps that then make it and its derivatives exact.
+_PARTS, _NEWTON_STEPS = 64, 4
 
 
 @final
@@ -60,13 +60,17 @@ class Gated(Gates):
             return smooth_step((scores - threshold) / self.softness + 0.5)
 
         low = (scores.amin(1, keepdim=True) - self.softness).detach()
-        high = (scores.amax(1, keepdim=True) + self.softness).detach()
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            many = masks(middle).detach().sum(1, keepdim=True) > self.top_k
-            low, high = torch.where(many, middle, low), torch.where(many, high, middle)
-        threshold = (low + high) / 2
-        for _ in range(_NEWTON_STEPS):  # each doubles the order of the derivatives that are right
+        width = (scores.amax(1, keepdim=True) + self.softness).detach() - low
+        parts = torch.arange(_PARTS, dtype=scores.dtype, device=scores.device) / _PARTS
+        for _ in range(2):  # the sum of the masks falls with the threshold: the last place where it is too large
+            places = low + width * parts
+            counts = smooth_step((scores.detach()[:, None] - places[..., None]) / self.softness + 0.5).sum(-1)
+            last = (counts > self.top_k).sum(1, keepdim=True).clamp_min(1) - 1
+            low, width = places.gather(1, last), width / _PARTS
+        threshold = low + width / 2
+        for _ in range(
+            _NEWTON_STEPS
+        ):  # each squares the error, and doubles the order of the derivatives that are right
             s = ((scores - threshold) / self.softness + 0.5).clamp(0.0, 1.0)
             slope = (140 * (s * (1 - s)) ** 3).sum(1, keepdim=True) / self.softness
             flat = slope < 1e-9  # all masks are 0 or 1: the threshold does not matter
