@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, ScalarFormatter, StrMethodFormatter
 
 from pinnx.views.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure, symbol
 from pinnx.views.operators import OperatorView, block_table
@@ -20,7 +20,7 @@ BASELINE_WORDS = {
     "offset": "trial solution, f = 0",
     "persistence": "initial value persists",
     "mean": "mean of solved instances",
-    "linear": "best affine map of the parameters",
+    "linear": "affine in the parameters",
     "interpolation": "between two solved instances",
 }
 _MARKS = {
@@ -126,11 +126,11 @@ def blocks_figure(view: OperatorView) -> Figure:
 def _block_map(table: np.ndarray, rms: np.ndarray, labels: Sequence[str]) -> Figure:
     across, up, transpose = _directions(labels)
     values = rms[table].T if transpose else rms[table]
-    figure = new_figure(0.7 * values.shape[1] + 2.6, 0.6 * values.shape[0] + 1.3)
+    figure = new_figure(0.8 * values.shape[1] + 1.4, 0.6 * values.shape[0] + 1.3)
     axes = figure.subplots()
     finite = values[np.isfinite(values) & (values > 0)]
     norm = LogNorm(float(finite.min()), float(finite.max())) if len(finite) and finite.min() < finite.max() else None
-    image = axes.imshow(values, origin="lower", cmap="cividis", norm=norm, aspect="auto")
+    axes.imshow(values, origin="lower", cmap="cividis", norm=norm, aspect="auto")
     middle = math.sqrt(float(finite.min()) * float(finite.max())) if len(finite) else 0.0
     for (row, column), value in np.ndenumerate(values):
         color = "white" if value <= middle else "black"
@@ -138,9 +138,10 @@ def _block_map(table: np.ndarray, rms: np.ndarray, labels: Sequence[str]) -> Fig
     axes.grid(visible=False)
     axes.set_xticks(range(values.shape[1]), [str(i + 1) for i in range(values.shape[1])])
     axes.set_yticks(range(values.shape[0]), [str(i + 1) for i in range(values.shape[0])])
-    axes.set_xlabel(f"block along {symbol(across)}")
-    axes.set_ylabel(f"block along {symbol(up)}")
-    figure.colorbar(image, ax=axes, label="root mean square\nof the residual")
+    only = "x2" not in labels
+    axes.set_xlabel(f"block along {_name(across, only)}")
+    axes.set_ylabel(f"block along {_name(up, only)}")
+    axes.set_title("root mean square of the residual")
     return figure
 
 
@@ -184,8 +185,8 @@ def _mesh(axes: Axes, lines: Sequence[tuple[str, np.ndarray]], values: np.ndarra
         axis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     only = "x2" not in positions
-    axes.set_xlabel(symbol("x" if across == "x1" and only else across))
-    axes.set_ylabel(symbol("x" if up == "x1" and only else up), rotation=0, labelpad=8)
+    axes.set_xlabel(_name(across, only))
+    axes.set_ylabel(_name(up, only), rotation=0, labelpad=8)
     return image
 
 
@@ -214,15 +215,20 @@ def _directions(labels: Sequence[str]) -> tuple[str, str, bool]:
     return (second, first, False) if second == "t" else (first, second, True)
 
 
+def _name(label: str, only: bool) -> str:
+    """A coordinate as mathematics; the only one of space is x, not x1."""
+    return symbol("x" if label == "x1" and only else label)
+
+
 def _plane(field: np.ndarray) -> np.ndarray:
     """A field on two axes; of three, its last slice in time."""
     return field[..., -1] if field.ndim == 3 else field
 
 
 def _bar(figure: Figure, image: Any, place: Axes, *, powers: bool = True) -> None:
-    bar = figure.colorbar(image, cax=place)
-    if powers:
-        bar.formatter.set_powerlimits((-2, 3))
+    formatter = ScalarFormatter(useMathText=True)
+    formatter.set_powerlimits((-2, 3))
+    figure.colorbar(image, cax=place, format=formatter if powers else None)
 
 
 def _percent(value: float) -> str:
