@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal, final
 
 import torch
@@ -53,7 +54,7 @@ class HardConstraint(Solver):
     evaluate_every: int = option(200, "steps between measurements of the error", at_least(1))
     blocks: int | tuple[int, ...] = option(2, "instances: blocks of a mixture along each axis, space first, then time")
     coupling: Coupling = option(Windows, "instances: how the blocks of a mixture hang together")
-    data: Literal["exact", "rows"] = option(
+    known_values: Literal["exact", "rows"] = option(
         "exact", "instances: initial and Dirichlet values hold by the trial solution, or are rows of the least squares"
     )
     sees_residual: bool = option(
@@ -62,6 +63,9 @@ class HardConstraint(Solver):
     instances: int | None = option(None, 'instances: how many are trained on; "none" for fresh ones', at_least(1))
     instances_per_step: int = option(4, "instances: how many per step", at_least(1))
     test_instances: int = option(8, "instances: held-out ones, on which errors are measured", at_least(1))
+    test_data: Path | None = option(
+        None, 'instances: file of `pinnx data make` with the held-out ones; "none": they are solved when needed'
+    )
     known_instances: int = option(32, "instances: solved ones that baselines know", at_least(2))
     constraint_nodes: int | None = option(
         None, 'instances: nodes of the grid that are drawn for each solve; "none" for all', at_least(1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor
 
 from pinnx.errors import DivergedError, InputError, UnsupportedError
-from pinnx.family import HELD_OUT, Instances
+from pinnx.family import HELD_OUT, Instances, open_data
 from pinnx.networks.base import NetworkSpec
 from pinnx.networks.grid import GridNetworkSpec
 from pinnx.problem import Problem
@@ -117,10 +118,25 @@ class FamilyTraining(OuterTraining):
 
     def held_out(self) -> tuple[Instances, Tensor]:
         """The instances that errors are measured on and their references; computed once."""
+        if self._references is None and self.options.test_data is not None:
+            self._references = self._from_file(self.options.test_data)
         if self._references is None:
             instances = self.family.numbered(range(self.options.test_instances), self.seed + HELD_OUT)
             self._references = instances, self.family.reference(instances)
         return self._references
+
+    def _from_file(self, path: Path) -> tuple[Instances, Tensor]:
+        """Held-out instances and their references.
+
+        Raises:
+            InputError: the file is of another equation, or holds the instances that are trained on.
+        """
+        data = open_data(path)
+        data.require(self.problem.equation, self.family)
+        if data.seed == self.seed:
+            raise InputError("holds the instances that are trained on: make it with another seed", file=path)
+        rows = slice(0, self.options.test_instances)
+        return self.family.realize(data.parameters[rows]), data.solutions(rows)
 
     def solution(self) -> FamilySolution:
         found = FamilySolution(self.network, self.setting, self.frame, self.size, self.seed)  # type: ignore[arg-type]
@@ -155,7 +171,7 @@ def setting_of(options: HardConstraint, problem: Problem) -> Setting:
         options.coupling,
         blocks,
         options.constraint,
-        options.data == "exact",
+        options.known_values == "exact",
         options.sees_residual,
         options.constraint_nodes,
         options.train_until,

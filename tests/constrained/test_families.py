@@ -10,8 +10,9 @@ import torch
 from pinnx.errors import DivergedError, InputError, UnsupportedError
 from pinnx.expr import Unknown, Value
 from pinnx.family import relative_l2
+from pinnx.family.data import HELD_OUT
 from pinnx.networks import EncodedMlp, Fno, Mlp
-from pinnx.solvers.constrained.family_training import HELD_OUT
+from pinnx.run.making import make_data
 from pinnx.solvers.constrained.operator import Operator, Setting, partition_of
 from pinnx.solvers.experts import Independent, Interface, LeastSquaresOptions, Windows
 from pinnx.solvers.hard_constraint import HardConstraint
@@ -24,11 +25,14 @@ COUPLINGS = [Independent(), Interface(), Windows()]
 NETWORK = Fno(width=6, modes=3, layers=2, projection=8)
 
 
-def setting(equation=Ring(), method="mixture", coupling=COUPLINGS[2], **changes) -> Setting:
+RING = Ring()
+
+
+def setting(equation=RING, method="mixture", coupling=COUPLINGS[2], **changes) -> Setting:
     return Setting(equation, method, coupling, (2, 1), LeastSquaresOptions(), **changes)
 
 
-def training(equation=Ring(), network=NETWORK, **options):
+def training(equation=RING, network=NETWORK, **options):
     given = {"basis": 5, "steps": 6, "blocks": (2, 1), "instances_per_step": 2, "test_instances": 2, **options}
     return HardConstraint(**given).start(equation.problem(), network, seed=70843, device=CPU)
 
@@ -127,6 +131,18 @@ def test_errors_stand_on_instances_that_are_never_trained_on():
     assert not torch.isclose(trained[:, None], held_out[None]).any()
     drawn = run._drawn(torch.Generator().manual_seed(3)).parameters
     assert torch.isclose(drawn[:, None], trained[None]).all(-1).any(1).all()
+
+
+def test_held_out_instances_can_come_from_a_file(tmp_path):
+    make_data(Ring(), tmp_path / "held_out.h5", 2, 70843 + HELD_OUT)
+    make_data(Ring(), tmp_path / "trained.h5", 2, 70843)
+    make_data(Ring(times=7), tmp_path / "other.h5", 2, 5)
+    from_file = training(method="single", test_data=tmp_path / "held_out.h5")
+    assert from_file.evaluate() == training(method="single").evaluate()
+    with pytest.raises(InputError, match="that are trained on"):
+        training(method="single", test_data=tmp_path / "trained.h5").evaluate()
+    with pytest.raises(InputError, match="times is 7 there, 5 here"):
+        training(method="single", test_data=tmp_path / "other.h5").evaluate()
 
 
 def test_errors_and_baselines_are_means_over_instances():

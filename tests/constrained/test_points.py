@@ -21,7 +21,10 @@ from pinnx.solvers.training.natural_gradient import Engd
 CPU = torch.device("cpu")
 
 
-def training(equation, network=Mlp(width=10, depth=2), **options):
+NETWORK = Mlp(width=10, depth=2)
+
+
+def training(equation, network=NETWORK, **options):
     given = {"basis": 8, "steps": 4, "points": 40, "condition_points": 16, "loss_points": 30, **options}
     return HardConstraint(**given).start(equation.problem(), network, seed=60917, device=CPU)
 

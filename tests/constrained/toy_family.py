@@ -63,10 +63,10 @@ class RingFamily(Family):
         solution, forcing = self._solution(parameters)
         return Instances(parameters, solution[..., 0][:, None], {"g": forcing})
 
-    def reference(self, instances: Instances) -> Tensor:
+    def solve(self, instance: Instances) -> Tensor:
         if not self.equation.reference_works:
             raise AssertionError("a training asked for a solution")
-        return self._solution(instances.parameters)[0][:, None]
+        return self._solution(instance.parameters)[0][:, None]
 
     def data_conditions(self):
         from pinnx.expr import Unknown
