@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -15,6 +15,7 @@ from pinnx.networks.grid import GridNetwork
 from pinnx.solvers.constrained.operator import Fields, Operator, Setting
 from pinnx.solvers.errors import Errors
 from pinnx.solvers.solution import Answer
+from pinnx.views.operators import OperatorView
 
 #: Instances that are solved together.
 CHUNK = 8
@@ -27,7 +28,10 @@ class FamilySolution(Answer):
     Attributes:
         network: gives the basis.
         setting: how its coefficients are solved for.
+        examine: what it does on held-out instances, where it comes from a training.
     """
+
+    examine: Callable[[], OperatorView] | None = None
 
     def __init__(
         self, network: GridNetwork, setting: Setting, frame: tuple[tuple[float, float], ...], size: int, seed: int

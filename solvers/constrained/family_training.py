@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from pinnx.errors import DivergedError, InputError, UnsupportedError
-from pinnx.family import Instances, open_data
-from pinnx.family.data import HELD_OUT
+from pinnx.family import HELD_OUT, Instances, open_data
 from pinnx.networks.base import NetworkSpec
 from pinnx.networks.grid import GridNetworkSpec
 from pinnx.problem import Problem
+from pinnx.solvers.constrained.examination import examine
 from pinnx.solvers.constrained.family_solution import FamilySolution, errors_of
 from pinnx.solvers.constrained.operator import Operator, Setting
 from pinnx.solvers.constrained.outer import OuterLoss, OuterTraining, choose_optimizer
@@ -80,6 +80,7 @@ class FamilyTraining(OuterTraining):
         self.frame = trained
         self.notes = (self._note(), *reasons)
         self._references: tuple[Instances, Tensor] | None = None
+        self._answers: dict[str, Tensor] | None = None
 
     def loss(self, generator: torch.Generator) -> OuterLoss:
         instances = self._drawn(generator)
@@ -104,11 +105,16 @@ class FamilyTraining(OuterTraining):
         return errors_of(self.solution().solve(instances).values, reference, self.family.grid.measure())
 
     def baselines(self) -> dict[str, Errors | None]:
-        instances, reference = self.held_out()
-        known = self.family.numbered(range(self.options.known_instances), self.seed + KNOWN)
-        answers = self.family.baselines(instances, known, self.family.reference(known))
+        _, reference = self.held_out()
         measure = self.family.grid.measure()
-        return {name: errors_of(values, reference, measure) for name, values in answers.items()}
+        return {name: errors_of(values, reference, measure) for name, values in self.answers().items()}
+
+    def answers(self) -> dict[str, Tensor]:
+        """What the baselines answer for the held-out instances, (B, m, *grid) each; computed once."""
+        if self._answers is None:
+            known = self.family.numbered(range(self.options.known_instances), self.seed + KNOWN)
+            self._answers = self.family.baselines(self.held_out()[0], known, self.family.reference(known))
+        return self._answers
 
     def held_out(self) -> tuple[Instances, Tensor]:
         """The instances that errors are measured on and their references; computed once."""
@@ -133,7 +139,9 @@ class FamilyTraining(OuterTraining):
         return self.family.realize(data.parameters[rows]), data.solutions(rows)
 
     def solution(self) -> FamilySolution:
-        return FamilySolution(self.network, self.setting, self.frame, self.size, self.seed)  # type: ignore[arg-type]
+        found = FamilySolution(self.network, self.setting, self.frame, self.size, self.seed)  # type: ignore[arg-type]
+        found.examine = lambda: examine(found, *self.held_out(), self.answers())
+        return found
 
     def _drawn(self, generator: torch.Generator) -> Instances:
         count, total = self.options.instances_per_step, self.options.instances

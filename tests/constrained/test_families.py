@@ -9,8 +9,7 @@ import torch
 
 from pinnx.errors import DivergedError, InputError, UnsupportedError
 from pinnx.expr import Unknown, Value
-from pinnx.family import relative_l2
-from pinnx.family.data import HELD_OUT
+from pinnx.family import HELD_OUT, relative_l2
 from pinnx.networks import EncodedMlp, Fno, Mlp
 from pinnx.run.making import make_data
 from pinnx.solvers.constrained.operator import Operator, Setting, partition_of
