@@ -187,6 +187,14 @@ def test_what_lies_beyond_the_trained_times_has_no_rows_but_blocks_of_its_own():
     torch.testing.assert_close(solution.operator().coordinates[1].amax(), torch.tensor(3.0).double())
 
 
+@pytest.mark.parametrize("method", ["soft", "single"])
+def test_beyond_the_trained_times_one_constraint_stays_one(method):
+    run = training(Ring(times=9), method=method, train_until=0.5)
+    fields = run.solution().solve(run.held_out()[0])
+    assert int(fields.blocks.max()) == 0
+    assert run.evaluate().relative_l2 > 0
+
+
 def test_one_bad_instance_does_not_stop_the_others(monkeypatch):
     run, other = (training(method="single", instances_per_step=3) for _ in range(2))
     instances = run.family.numbered([0, 1, 2], 9)
