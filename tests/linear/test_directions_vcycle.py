@@ -13,7 +13,9 @@ from pinnx.errors import UnsupportedError
 from pinnx.solvers.linear import GridOperator, grid_operator, solve
 from pinnx.solvers.linear.directions import LearnedDirection, RandomSystems, VCycle, box
 from pinnx.solvers.linear.directions.bands import from_operator
-from pinnx.solvers.linear.directions.hierarchy import FastCycle
+from pinnx.solvers.linear.directions.fast_cycle import FastCycle
+from pinnx.solvers.linear.directions.sweeps import blocks, sweep
+from pinnx.solvers.linear.directions.transfers import Action
 from pinnx.solvers.linear.directions.vcycle import VCycleNetwork
 
 SEED = 7_310_449
@@ -37,6 +39,11 @@ def random_systems(grid: tuple[int, ...], systems: int = 3) -> GridOperator:
     return RandomSystems(grid=grid, scattered=0.5).draw(systems, generator())
 
 
+def run(actions: list[Action]) -> None:
+    for action in actions:
+        action()
+
+
 @torch.no_grad()
 def dense(network: VCycleNetwork, operator: GridOperator) -> Tensor:
     """The cycle as matrices (systems, n, n): all columns of a system at once."""
@@ -52,8 +59,11 @@ class TestAlgebra:
         bands = from_operator(operator, torch.float64)
         x = torch.randn(3, operator.shape[0], generator=generator(), dtype=torch.float64)
         assert torch.allclose(bands.apply(x), operator.apply(x))
-        assert torch.allclose(bands.multiply(x, torch.empty_like(x)), operator.apply(x))
-        assert torch.allclose(bands.residual(x, x, torch.empty_like(x)), x - operator.apply(x))
+        out = torch.empty_like(x)
+        run(sweep(blocks(bands, 3), x, x, 0.3, 1.0, out))
+        assert torch.allclose(out, 0.3 * x + operator.apply(x))
+        run(sweep(blocks(bands, 3), x, x, 1.0, -1.0, out))
+        assert torch.allclose(out, x - operator.apply(x))
         assert torch.allclose(bands.dense() @ x.unsqueeze(2), operator.apply(x).unsqueeze(2))
 
     @torch.no_grad()
@@ -90,9 +100,12 @@ class TestAlgebra:
             left, right = (transfer.restrict(fine) * coarse).sum(), (fine * transfer.prolong(coarse)).sum()
             assert torch.allclose(left, right)
             buffer = torch.empty(3, *transfer.coarse_grid, dtype=torch.float64)
-            assert torch.allclose(transfer.restrict_into(fine, buffer), transfer.restrict(fine))
-            assert torch.allclose(transfer.prolong_into(coarse, fine.clone(), add=False), transfer.prolong(coarse))
-            added = transfer.prolong_into(coarse, fine.clone(), add=True)
+            run(transfer.restriction(fine, buffer))
+            assert torch.allclose(buffer, transfer.restrict(fine))
+            prolonged, added = fine.clone(), fine.clone()
+            run(transfer.prolongation(coarse, prolonged, add=False))
+            assert torch.allclose(prolonged, transfer.prolong(coarse))
+            run(transfer.prolongation(coarse, added, add=True))
             assert torch.allclose(added, fine + transfer.prolong(coarse))
 
     def test_a_uniform_row_interpolates_linearly(self) -> None:
@@ -143,11 +156,11 @@ class TestCycle:
         """A planted mistake: the restriction forgets its right half."""
         from pinnx.solvers.linear.directions.transfers import Transfer
 
-        def half(self: Transfer, fine: Tensor, out: Tensor) -> Tensor:
-            return restrict(replace(self, right=torch.zeros_like(self.right)), fine, out)
+        def half(self: Transfer, fine: Tensor, out: Tensor) -> list[Action]:
+            return restriction(replace(self, right=torch.zeros_like(self.right)), fine, out)
 
-        restrict = Transfer.restrict_into
-        monkeypatch.setattr(Transfer, "restrict_into", half)
+        restriction = Transfer.restriction
+        monkeypatch.setattr(Transfer, "restriction", half)
         matrices = dense(shaken(), random_systems((16, 16)))
         assert not torch.allclose(matrices, matrices.mT, atol=1e-3 * float(matrices.abs().max()))
 

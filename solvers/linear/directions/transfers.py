@@ -8,13 +8,18 @@ a wall or across a jump, and PᵀAP keeps every wall, however thin.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor
 
 from pinnx.solvers.linear.directions.bands import Bands, Offset, negated, positive, shifted
+
+Action = Callable[[], object]
+"""A torch operation bound to its buffers, run for its effect."""
 
 
 def kept_cells(values: Tensor, axis: int) -> Tensor:
@@ -86,35 +91,35 @@ class Transfer:
         both = torch.stack([coarse, odd], dim=axis + 1)
         return both.flatten(axis, axis + 1).narrow(axis, 0, size)
 
-    def restrict_into(self, fine: Tensor, out: Tensor) -> Tensor:
-        """As `restrict`, into a buffer."""
+    def restriction(self, fine: Tensor, out: Tensor) -> list[Action]:
+        """The operations of `restrict` on buffers, without gradients."""
         odd, axis = dropped_cells(fine, self.axis), self.axis
         drops, keeps = odd.shape[axis], out.shape[axis]
-        out.copy_(kept_cells(fine, axis))
-        out.narrow(axis, 0, drops).addcmul_(self.left.narrow(axis, 0, drops), odd)
+        actions: list[Action] = [
+            partial(out.copy_, kept_cells(fine, axis)),
+            partial(out.narrow(axis, 0, drops).addcmul_, self.left.narrow(axis, 0, drops), odd),
+        ]
         if keeps > 1:
-            out.narrow(axis, 1, keeps - 1).addcmul_(
-                self.right.narrow(axis, 0, keeps - 1), odd.narrow(axis, 0, keeps - 1)
-            )
-        return out
+            right = self.right.narrow(axis, 0, keeps - 1)
+            actions.append(partial(out.narrow(axis, 1, keeps - 1).addcmul_, right, odd.narrow(axis, 0, keeps - 1)))
+        return actions
 
-    def prolong_into(self, coarse: Tensor, out: Tensor, *, add: bool) -> Tensor:
-        """As `prolong`, into a buffer or on top of what it holds."""
+    def prolongation(self, coarse: Tensor, out: Tensor, *, add: bool) -> list[Action]:
+        """The operations of `prolong` on buffers, without gradients; `add`: on top of what `out` holds."""
         axis = self.axis
         even, odd = kept_cells(out, axis), dropped_cells(out, axis)
         drops, keeps = odd.shape[axis], even.shape[axis]
-        left = self.left.narrow(axis, 0, drops)
-        if add:
-            even.add_(coarse)
-            odd.addcmul_(left, coarse.narrow(axis, 0, drops))
-        else:
-            even.copy_(coarse)
-            torch.mul(left, coarse.narrow(axis, 0, drops), out=odd)
+        left, low = self.left.narrow(axis, 0, drops), coarse.narrow(axis, 0, drops)
+        actions: list[Action] = [
+            partial(even.add_ if add else even.copy_, coarse),
+            partial(odd.addcmul_, left, low) if add else partial(torch.mul, left, low, out=odd),
+        ]
         if keeps > 1:
-            odd.narrow(axis, 0, keeps - 1).addcmul_(
-                self.right.narrow(axis, 0, keeps - 1), coarse.narrow(axis, 1, keeps - 1)
+            right = self.right.narrow(axis, 0, keeps - 1)
+            actions.append(
+                partial(odd.narrow(axis, 0, keeps - 1).addcmul_, right, coarse.narrow(axis, 1, keeps - 1))
             )
-        return out
+        return actions
 
     def galerkin(self, fine: Bands) -> Bands:
         """PᵀAP of the matrices A."""

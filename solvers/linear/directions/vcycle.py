@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from pinnx.options import at_least, between, check_limits, option
 from pinnx.solvers.linear.directions.bands import Bands, from_operator
-from pinnx.solvers.linear.directions.hierarchy import FastCycle, Hierarchy, Level
+from pinnx.solvers.linear.directions.fast_cycle import FastCycle
+from pinnx.solvers.linear.directions.hierarchy import Hierarchy, Level
 from pinnx.solvers.linear.directions.interpolation import Interpolation
 from pinnx.solvers.linear.directions.learned import DirectionModule, DirectionSpec
 from pinnx.solvers.linear.directions.smoother import Smoother
