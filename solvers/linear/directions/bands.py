@@ -92,13 +92,6 @@ class Bands:
         upper = {offset: weight[index] for offset, weight in self.upper.items()}
         return Bands(self.diagonal[index], upper, self.links)
 
-    def row_sums(self) -> Tensor:
-        """What each row adds up to, (systems, *grid): zero inside, positive beside a Dirichlet wall."""
-        total = self.diagonal
-        for offset, weight in self.upper.items():
-            total = total + weight + shifted(weight, negated(offset))
-        return total
-
     def dense(self) -> Tensor:
         """The matrices as (systems, n, n)."""
         n = math.prod(self.grid)
@@ -120,6 +113,15 @@ def shifted(values: Tensor, offset: Offset) -> Tensor:
             edge = torch.zeros_like(values.narrow(axis, 0, abs(o)))
             values = torch.cat([inner, edge] if o > 0 else [edge, inner], dim=axis)
     return values
+
+
+def overlap(total: Tensor, values: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
+    """The cells of `total` from which a cell of `values` is seen at cell + offset, and those cells: both as views."""
+    for axis, o in enumerate(offset, start=1):
+        if o:
+            n = values.shape[axis] - abs(o)
+            total, values = total.narrow(axis, max(-o, 0), n), values.narrow(axis, max(o, 0), n)
+    return total, values
 
 
 def from_operator(operator: GridOperator, dtype: torch.dtype) -> Bands:

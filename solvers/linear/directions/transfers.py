@@ -136,7 +136,7 @@ class Transfer:
                     continue
                 value = _sum(
                     kept.get(step),
-                    self.left * dropped[step] if step in dropped else None,
+                    _times(dropped.get(step), self.left),
                     before(self.right * dropped[step + 1], axis) if step + 1 in dropped else None,
                 )
                 if value is None:
@@ -160,10 +160,14 @@ class Transfer:
         left_before, right_before = before(left, axis), before(right, axis)
         here, ahead, behind = (shares.get((step, t)) for step in (0, 1, -1))
         kept, dropped = {}, {}
-        k_here, k_ahead, k_behind = (None if s is None else kept_cells(s, axis) for s in (here, ahead, behind))
+        k_here, k_ahead, k_behind = (
+            None if s is None else kept_cells(s, axis).contiguous() for s in (here, ahead, behind)
+        )
         if self.kept is not None and k_here is not None and not any(t):
             k_here = k_here * self.kept
-        d_here, d_ahead, d_behind = (None if s is None else padded_dropped(s, axis) for s in (here, ahead, behind))
+        d_here, d_ahead, d_behind = (
+            None if s is None else padded_dropped(s, axis).contiguous() for s in (here, ahead, behind)
+        )
         _put(kept, 0, k_here, _times(k_ahead, left), _times(k_behind, right_before))
         _put(kept, 1, _times(k_ahead, right))
         _put(kept, -1, _times(k_behind, left_before))
@@ -172,19 +176,22 @@ class Transfer:
         return kept, dropped
 
 
-def _times(values: Tensor | None, weights: Tensor) -> Tensor | None:
-    return None if values is None else values * weights
+def _times(values: Tensor | None, weights: Tensor) -> tuple[Tensor, Tensor] | None:
+    return None if values is None else (values, weights)
 
 
-def _sum(*terms: Tensor | None) -> Tensor | None:
+def _sum(*terms: Tensor | tuple[Tensor, Tensor] | None) -> Tensor | None:
+    """The sum of values and of products of two; None counts as nothing."""
     total = None
     for term in terms:
-        if term is not None:
+        if isinstance(term, tuple):
+            total = term[0] * term[1] if total is None else torch.addcmul(total, *term)
+        elif term is not None:
             total = term if total is None else total + term
     return total
 
 
-def _put(target: dict[int, Tensor], step: int, *terms: Tensor | None) -> None:
+def _put(target: dict[int, Tensor], step: int, *terms: Tensor | tuple[Tensor, Tensor] | None) -> None:
     total = _sum(*terms)
     if total is not None:
         target[step] = total
