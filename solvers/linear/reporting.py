@@ -92,7 +92,7 @@ def notes(counts: Sequence[Counts], singular: bool, sound: bool) -> tuple[str, .
         )
     if total("overtaken"):
         found.append(
-            f"conjugate gradients from the start would have been ahead {total('overtaken')} times, and were gone on with"
+            f"conjugate gradients from the start would have been ahead {total('overtaken')} times: they went on instead"
         )
     if total("renewed"):
         found.append(f"rounding had made the recursive residual drift from the true one {total('renewed')} times")

@@ -14,6 +14,7 @@ from pinnx.solvers.linear import GridOperator, grid_operator, solve
 from pinnx.solvers.linear.directions import LearnedDirection, RandomSystems, VCycle, box
 from pinnx.solvers.linear.directions.bands import from_operator
 from pinnx.solvers.linear.directions.fast_cycle import FastCycle
+from pinnx.solvers.linear.directions.repetition import Repetition
 from pinnx.solvers.linear.directions.sweeps import blocks, sweep
 from pinnx.solvers.linear.directions.transfers import Action
 from pinnx.solvers.linear.directions.vcycle import VCycleNetwork
@@ -201,6 +202,47 @@ class TestCycle:
 
         with pytest.raises(UnsupportedError, match="needs an operator on a grid"):
             VCycle(coarsest=16).build(generator()).check(Other())  # type: ignore[arg-type]
+
+
+class TestRepetition:
+    """Large boxes are set up as small ones, repeated: the same as if they were not, but for rounding."""
+
+    @torch.no_grad()
+    @pytest.mark.parametrize(
+        "operator",
+        [
+            box((300, 301)),
+            box((67, 65, 30)),
+            grid_operator((258, 270), reaction=0.1, sides=["neumann", ("dirichlet", "neumann")], spacing=(1.0, 1.5)),
+        ],
+        ids=["odd", "cube", "walls"],
+    )
+    def test_nothing_else_changes(self, operator: GridOperator, monkeypatch: pytest.MonkeyPatch) -> None:
+        network = shaken(0.3)
+        assert Repetition.of(operator) is not None
+        found = network.hierarchy(operator)
+        monkeypatch.setattr(Repetition, "of", lambda operator: None)
+        expected = network.hierarchy(operator)
+        assert torch.allclose(found.inverse, expected.inverse, rtol=1e-4, atol=1e-5 * float(expected.inverse.max()))
+        for one, other in zip(found.levels, expected.levels, strict=True):
+            assert torch.allclose(one.scaling, other.scaling, rtol=1e-4)
+            assert torch.allclose(one.matrix.diagonal, other.matrix.diagonal, rtol=1e-4)
+            for offset, weight in other.matrix.upper.items():
+                assert torch.allclose(one.matrix.upper[offset], weight, rtol=1e-4, atol=2e-5)
+            for here, there in zip(one.transfers, other.transfers, strict=True):
+                assert (here.grid, here.axis) == (there.grid, there.axis)
+                assert torch.allclose(here.left, there.left, atol=2e-5)
+                assert torch.allclose(here.right, there.right, atol=2e-5)
+
+    def test_what_is_none(self) -> None:
+        coefficient = torch.ones(256, 256)
+        coefficient[100, 100] = 1.001
+        reaction = torch.zeros(256, 256)
+        reaction[100, 100] = 1.0
+        assert Repetition.of(box((64, 64))) is None
+        assert Repetition.of(grid_operator((256, 256), coefficient=coefficient)) is None
+        assert Repetition.of(grid_operator((256, 256), reaction=reaction)) is None
+        assert Repetition.of(grid_operator((256, 256), mask=coefficient == 1)) is None
 
 
 class TestIterations:

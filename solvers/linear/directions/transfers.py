@@ -116,9 +116,7 @@ class Transfer:
         ]
         if keeps > 1:
             right = self.right.narrow(axis, 0, keeps - 1)
-            actions.append(
-                partial(odd.narrow(axis, 0, keeps - 1).addcmul_, right, coarse.narrow(axis, 1, keeps - 1))
-            )
+            actions.append(partial(odd.narrow(axis, 0, keeps - 1).addcmul_, right, coarse.narrow(axis, 1, keeps - 1)))
         return actions
 
     def galerkin(self, fine: Bands) -> Bands:
