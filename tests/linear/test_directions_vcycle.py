@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from pinnx.errors import UnsupportedError
-from pinnx.solvers.linear import GridOperator, grid_operator, solve
-from pinnx.solvers.linear.directions import LearnedDirection, RandomSystems, VCycle, box
+from pinnx.solvers.linear import GridOperator, as_scipy, grid_operator, solve
+from pinnx.solvers.linear.directions import Dcdm, LearnedDirection, RandomSystems, VCycle, box
 from pinnx.solvers.linear.directions.bands import from_operator
 from pinnx.solvers.linear.directions.fast_cycle import FastCycle
 from pinnx.solvers.linear.directions.repetition import Repetition
@@ -202,6 +203,22 @@ class TestCycle:
 
         with pytest.raises(UnsupportedError, match="needs an operator on a grid"):
             VCycle(coarsest=16).build(generator()).check(Other())  # type: ignore[arg-type]
+
+
+class TestInsideScipy:
+    def test_a_learned_cycle_preconditions_its_loops(self) -> None:
+        operator = random_systems((32, 32), 1)
+        b = torch.randn(1024, generator=generator(), dtype=torch.float64) * operator.mask.flatten()
+        direction, counts = VCycle(coarsest=16).build(generator()), []
+        preconditioner = as_scipy(direction, operator)
+        x, info = cg(operator.to_scipy(), b.numpy(), rtol=1e-6, M=preconditioner, callback=lambda _: counts.append(0))
+        assert info == 0
+        assert float(operator.residual(b[None], torch.from_numpy(x)[None]).norm() / b.norm()) <= 1.01e-6
+        assert len(counts) <= int(solve(operator, b, direction=direction, rtol=1e-6).iterations) + 1
+
+    def test_others_are_refused_with_the_reason(self) -> None:
+        with pytest.raises(UnsupportedError, match="not a linear map"):
+            as_scipy(Dcdm().build(generator()), box((16, 16)))
 
 
 class TestRepetition:

@@ -29,8 +29,12 @@ class Block(Protocol):
         """The part of vectors (k, n), or of one per system (systems, n)."""
         ...
 
+    def diagonal(self) -> Tensor:
+        """The part of the diagonal."""
+        ...
+
     def terms(self, source: Tensor, target: Tensor) -> Iterator[Term]:
-        """What the product adds to the part `target` of its result."""
+        """What the neighbors add to the part `target` of a product."""
         ...
 
 
@@ -50,9 +54,11 @@ class _Run:
     def of(self, values: Tensor) -> Tensor:
         return self._row(values)[:, self._start : self._stop]
 
+    def diagonal(self) -> Tensor:
+        return self.of(self._diagonal)
+
     def terms(self, source: Tensor, target: Tensor) -> Iterator[Term]:
         start, stop, x = self._start, self._stop, self._row(source)
-        yield Term(target, self.of(self._diagonal), x[:, start:stop])
         for distance, weight in self._bands:
             row, last, first = self._row(weight), min(stop, x.shape[1] - distance), max(start, distance)
             if last > start:
@@ -72,9 +78,11 @@ class _Planes:
     def of(self, values: Tensor) -> Tensor:
         return self._slab.of(values.view(-1, *self._matrix.grid))
 
+    def diagonal(self) -> Tensor:
+        return self._slab.of(self._matrix.diagonal)
+
     def terms(self, source: Tensor, target: Tensor) -> Iterator[Term]:
-        yield Term(target, self._slab.of(self._matrix.diagonal), self.of(source))
-        yield from neighbor_terms(self._links, source.view(-1, *self._matrix.grid), self._slab, target)
+        return neighbor_terms(self._links, source.view(-1, *self._matrix.grid), self._slab, target)
 
 
 def blocks(matrix: Bands, columns: int) -> list[Block]:
@@ -114,13 +122,13 @@ def sweep(
         if out is None and origin.shape not in scratch:
             scratch[origin.shape] = origin.new_empty(origin.shape)
         target = scratch[origin.shape] if out is None else block.of(out)
-        (_, diagonal, middle), *rest = block.terms(source, target)
+        diagonal, middle = block.diagonal(), block.of(source)
         if factor == 1.0:
             actions.append(partial(torch.addcmul, origin, diagonal, middle, value=sign, out=target))
         else:
             actions.append(partial(torch.mul, origin, factor, out=target))
             actions.append(partial(target.addcmul_, diagonal, middle, value=sign))
-        for part, weight, neighbor in rest:
+        for part, weight, neighbor in block.terms(source, target):
             if isinstance(weight, Tensor):
                 actions.append(partial(part.addcmul_, weight, neighbor, value=sign))
             else:

@@ -65,7 +65,7 @@ class VCycle(DirectionSpec):
 
 
 class VCycleNetwork(DirectionModule):
-    """The weights of `VCycle`: 82 with its defaults."""
+    """The weights of `VCycle`: 67 with its defaults."""
 
     def __init__(self, spec: VCycle, generator: torch.Generator):
         super().__init__()
