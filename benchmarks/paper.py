@@ -85,10 +85,10 @@ ROWS: dict[str, Row] = {
         100, "isotropic", _errors(2.37e-2, 6.58e-3, 6.58e-3, 6.56e-3), steps=2500
     ),
     "Fokker-Planck isotropic 1000": _fokker_planck(
-        1000, "isotropic", _errors(1.06e-2, 1.05e-2, 1.05e-2, 1.05e-2), steps=800, exact=0.35
+        1000, "isotropic", _errors(1.06e-2, 1.05e-2, 1.05e-2, 1.05e-2), steps=1300, exact=0.35
     ),
     "Fokker-Planck isotropic 10000": _fokker_planck(
-        10_000, "isotropic", _errors(8.60e-3, 1.20e-2, 1.20e-2, 7.51e-3), steps=300, exact=0.7
+        10_000, "isotropic", _errors(8.60e-3, 1.20e-2, 1.20e-2, 7.51e-3), steps=400, exact=0.7
     ),
     "Fokker-Planck anisotropic 10": Row(
         FokkerPlanck(10, drift="anisotropic"), _errors(5.6e-2, 1.04e-2, 1.04e-2, 1.04e-2), steps=2000
@@ -97,46 +97,46 @@ ROWS: dict[str, Row] = {
         100, "anisotropic", _errors(4.5e-2, 1.22e-2, 1.22e-2, 1.21e-2), steps=2500
     ),
     "Fokker-Planck anisotropic 250": _fokker_planck(
-        250, "anisotropic", _errors(2.8e-2, 1.99e-2, 1.99e-2, 1.98e-2), steps=1000
+        250, "anisotropic", _errors(2.8e-2, 1.99e-2, 1.99e-2, 1.98e-2), steps=2400
     ),
     "Fokker-Planck anisotropic 500": _fokker_planck(
-        500, "anisotropic", _errors(1.9e-2, 1.85e-2, 1.85e-2, 1.84e-2), steps=1000, exact=0.35
+        500, "anisotropic", _errors(1.9e-2, 1.85e-2, 1.85e-2, 1.84e-2), steps=2000, exact=0.35
     ),
     "Fokker-Planck anisotropic 1000": _fokker_planck(
-        1000, "anisotropic", _errors(1.3e-2, 1.66e-2, 1.66e-2, 1.25e-2), steps=800, exact=0.35
+        1000, "anisotropic", _errors(1.3e-2, 1.66e-2, 1.66e-2, 1.25e-2), steps=1300, exact=0.35
     ),
     "Fokker-Planck anisotropic 10000": _fokker_planck(
-        10_000, "anisotropic", _errors(1.4e-2, 4.04e-2, 4.04e-2, 1.34e-2), steps=300, exact=0.7
+        10_000, "anisotropic", _errors(1.4e-2, 4.04e-2, 4.04e-2, 1.34e-2), steps=400, exact=0.7
     ),
     "HJB quadratic 10": Row(HamiltonJacobiBellman(10), _errors(0.074, 0.039, 0.0142)),
     "HJB quadratic 20": Row(HamiltonJacobiBellman(20), _errors(0.188, 0.128, 0.0257), samples=40),
     "HJB quadratic 30": Row(
-        HamiltonJacobiBellman(30), _errors(0.249, 0.233, 0.0264), samples=32, steps=1200, exact=1.5
+        HamiltonJacobiBellman(30), _errors(0.249, 0.233, 0.0264), samples=20, steps=2200, exact=1.2
     ),
     "HJB quadratic 40": Row(
-        HamiltonJacobiBellman(40), _errors(0.363, 0.320, 0.0422), samples=40, steps=1000, exact=1.5
+        HamiltonJacobiBellman(40), _errors(0.363, 0.320, 0.0422), samples=24, steps=2000, exact=1.2
     ),
     "HJB Rosenbrock 10": _rosenbrock(10, _errors(0.094, 0.078, 0.069)),
-    "HJB Rosenbrock 20": _rosenbrock(20, _errors(0.182, 0.206, 0.061), steps=1200, exact=1.5),
-    "HJB Rosenbrock 30": _rosenbrock(30, _errors(0.331, 0.365, 0.111), samples=32, steps=1000, exact=1.5),
-    "HJB Rosenbrock 40": _rosenbrock(40, _errors(0.400, 0.438, 0.142), samples=40, steps=1000, exact=1.5),
+    "HJB Rosenbrock 20": _rosenbrock(20, _errors(0.182, 0.206, 0.061), steps=2800, exact=1.5),
+    "HJB Rosenbrock 30": _rosenbrock(30, _errors(0.331, 0.365, 0.111), samples=20, steps=2400, exact=1.2),
+    "HJB Rosenbrock 40": _rosenbrock(40, _errors(0.400, 0.438, 0.142), samples=24, steps=2000, exact=1.2),
     "Burgers 5": Row(Burgers(5), _errors(1.09e-2, 1.09e-3, 1.03e-3), samples=10, steps=2000),
     "Burgers 10": Row(Burgers(10), _errors(5.29e-2, 2.41e-3, 2.41e-3), steps=2000),
-    "Burgers 20": Row(Burgers(20), _errors(7.67e-2, 1.50e-2, 1.17e-2), steps=1200, exact=1.5),
-    "Burgers 25": Row(Burgers(25), _errors(5.70e-2, 2.84e-2, 2.78e-2), samples=25, steps=1000, exact=1.5),
+    "Burgers 20": Row(Burgers(20), _errors(7.67e-2, 1.50e-2, 1.17e-2), steps=2400, exact=1.5),
+    "Burgers 25": Row(Burgers(25), _errors(5.70e-2, 2.84e-2, 2.78e-2), samples=25, steps=2200, exact=1.5),
     "Allen-Cahn 10": Row(AllenCahn(10), _errors(5.06e-3, 3.23e-3, 3.22e-3, 2.77e-3)),
     "Allen-Cahn 100": Row(
         AllenCahn(100), _errors(7.92e-3, 7.30e-3, 7.29e-3, 7.29e-3), samples=16, steps=2500, exact=0.5
     ),
     "Allen-Cahn 1000": Row(
-        AllenCahn(1000), _errors(5.50e-4, 1.31e-3, 1.96e-2, 4.86e-4), samples=16, steps=1000, exact=0.35
+        AllenCahn(1000), _errors(5.50e-4, 1.31e-3, 1.96e-2, 4.86e-4), samples=16, steps=1300, exact=0.35
     ),
     "Sine-Gordon 10": Row(SineGordon(10), _errors(5.71e-3, 1.41e-3, hybrid=1.41e-3)),
     "Sine-Gordon 100": Row(
         SineGordon(100), _errors(7.84e-3, 7.22e-3, hybrid=7.21e-3), samples=16, steps=2500, exact=0.5
     ),
     "Sine-Gordon 1000": Row(
-        SineGordon(1000), _errors(6.74e-4, 6.65e-3, hybrid=4.73e-4), samples=16, steps=1000, exact=0.35
+        SineGordon(1000), _errors(6.74e-4, 6.65e-3, hybrid=4.73e-4), samples=16, steps=1300, exact=0.35
     ),
 }
 

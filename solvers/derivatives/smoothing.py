@@ -46,7 +46,7 @@ from pinnx.expr import Atom, Biharmonic, Directional, Evaluator, Gradient, Parti
 from pinnx.networks.base import Network
 from pinnx.networks.compiled import CompiledTail
 from pinnx.options import at_least, check_limits, option, positive
-from pinnx.solvers.derivatives.directions import described, good_group, random_directions
+from pinnx.solvers.derivatives.directions import complete_set, described, good_group, random_directions
 from pinnx.solvers.derivatives.row_space import Frame, coordinate_frame, row_space_frame
 from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
 
@@ -58,6 +58,7 @@ class Smoothing(SampledEstimator):
 
     kind: ClassVar[str] = "smoothing"
     compilable: ClassVar[bool] = True
+    parts: ClassVar[int] = 1 << 30  # each sample is a value of the network in any case
     samples: int = option(32, "antithetic pairs K per point and step", at_least(1))
     sigma: float = option(1e-2, "standard deviation of the noise in space", positive)
     sigma_time: float | None = option(None, "standard deviation of the noise in time; default: sigma", positive)
@@ -118,10 +119,20 @@ class Smoothing(SampledEstimator):
             return f"it smooths one coordinate group, and the equation differentiates in {', '.join(sorted(groups))}"
         return None
 
+    def complete_set(self, network: Network, points: Points, atom: Atom) -> int | None:
+        return None if self.weights == "stein" else complete_set(self.law, self.space, network, points, atom)
+
     def draw(
-        self, network: Network, points: Points, atoms: Sequence[Atom], generator: torch.Generator, sizes: Sequence[int]
+        self,
+        network: Network,
+        points: Points,
+        atoms: Sequence[Atom],
+        generator: torch.Generator,
+        sizes: Sequence[int],
+        *,
+        joint: bool = False,
     ) -> dict[Atom, Tensor]:
-        return _Draw(self, network, points, atoms, generator, sizes).read()
+        return _Draw(self, network, points, atoms, generator, sizes, joint=joint).read()
 
     def evaluations(self, atoms: Sequence[Atom], samples: int = 0) -> int:
         distinct = {replace(atom, slot=0) for atom in atoms}
@@ -159,12 +170,15 @@ class _Draw:
         atoms: Sequence[Atom],
         generator: torch.Generator,
         sizes: Sequence[int],
+        *,
+        joint: bool,
     ):
         affine = network.first_affine()
         if affine is None:
             raise UnsupportedError("smoothing needs a network with a first affine layer")
         self.options, self.network, self.points, self.atoms = options, network, points, atoms
         self.generator, self.sizes, self.total = generator, list(sizes), sum(sizes)
+        self.sets = [self.total] if joint else self.sizes
         self.weight = affine[0]
         self.center = torch.nn.functional.linear(points.tensor, *affine)
         self.known = Evaluator(points)
@@ -208,7 +222,7 @@ class _Draw:
     def _second_difference(self, atom: SecondOrder, f: Tensor) -> Tensor:
         """(g, n, m): means over the groups of (f₊ + f₋ − 2f)/σ² along random directions in the frame."""
         frame, sigma = self._frame(atom), self.options.sigma
-        v = random_directions(self.options.law, self.sizes, self._shape(1)[1], frame.rank, self.generator, f)
+        v = random_directions(self.options.law, self.sets, self._shape(1)[1], frame.rank, self.generator, f)
         pairs = self._pairs(self.center, sigma * frame.embed(v))
         return self._means((pairs[0] + pairs[1] - 2 * f) / sigma**2)
 
