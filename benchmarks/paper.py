@@ -85,10 +85,10 @@ ROWS: dict[str, Row] = {
         100, "isotropic", _errors(2.37e-2, 6.58e-3, 6.58e-3, 6.56e-3), steps=2500
     ),
     "Fokker-Planck isotropic 1000": _fokker_planck(
-        1000, "isotropic", _errors(1.06e-2, 1.05e-2, 1.05e-2, 1.05e-2), steps=1300, exact=0.35
+        1000, "isotropic", _errors(1.06e-2, 1.05e-2, 1.05e-2, 1.05e-2), steps=1000, exact=0.35
     ),
     "Fokker-Planck isotropic 10000": _fokker_planck(
-        10_000, "isotropic", _errors(8.60e-3, 1.20e-2, 1.20e-2, 7.51e-3), steps=400, exact=0.7
+        10_000, "isotropic", _errors(8.60e-3, 1.20e-2, 1.20e-2, 7.51e-3), steps=300, exact=0.7
     ),
     "Fokker-Planck anisotropic 10": Row(
         FokkerPlanck(10, drift="anisotropic"), _errors(5.6e-2, 1.04e-2, 1.04e-2, 1.04e-2), steps=2000
@@ -97,29 +97,29 @@ ROWS: dict[str, Row] = {
         100, "anisotropic", _errors(4.5e-2, 1.22e-2, 1.22e-2, 1.21e-2), steps=2500
     ),
     "Fokker-Planck anisotropic 250": _fokker_planck(
-        250, "anisotropic", _errors(2.8e-2, 1.99e-2, 1.99e-2, 1.98e-2), steps=2400
+        250, "anisotropic", _errors(2.8e-2, 1.99e-2, 1.99e-2, 1.98e-2), steps=1900
     ),
     "Fokker-Planck anisotropic 500": _fokker_planck(
-        500, "anisotropic", _errors(1.9e-2, 1.85e-2, 1.85e-2, 1.84e-2), steps=2000, exact=0.35
+        500, "anisotropic", _errors(1.9e-2, 1.85e-2, 1.85e-2, 1.84e-2), steps=1500, exact=0.35
     ),
     "Fokker-Planck anisotropic 1000": _fokker_planck(
-        1000, "anisotropic", _errors(1.3e-2, 1.66e-2, 1.66e-2, 1.25e-2), steps=1300, exact=0.35
+        1000, "anisotropic", _errors(1.3e-2, 1.66e-2, 1.66e-2, 1.25e-2), steps=1000, exact=0.35
     ),
     "Fokker-Planck anisotropic 10000": _fokker_planck(
-        10_000, "anisotropic", _errors(1.4e-2, 4.04e-2, 4.04e-2, 1.34e-2), steps=400, exact=0.7
+        10_000, "anisotropic", _errors(1.4e-2, 4.04e-2, 4.04e-2, 1.34e-2), steps=300, exact=0.7
     ),
     "HJB quadratic 10": Row(HamiltonJacobiBellman(10), _errors(0.074, 0.039, 0.0142)),
     "HJB quadratic 20": Row(HamiltonJacobiBellman(20), _errors(0.188, 0.128, 0.0257), samples=40),
     "HJB quadratic 30": Row(
-        HamiltonJacobiBellman(30), _errors(0.249, 0.233, 0.0264), samples=20, steps=2200, exact=1.2
+        HamiltonJacobiBellman(30), _errors(0.249, 0.233, 0.0264), samples=20, steps=1600, exact=1.2
     ),
     "HJB quadratic 40": Row(
-        HamiltonJacobiBellman(40), _errors(0.363, 0.320, 0.0422), samples=24, steps=2000, exact=1.2
+        HamiltonJacobiBellman(40), _errors(0.363, 0.320, 0.0422), samples=24, steps=1400, exact=1.2
     ),
     "HJB Rosenbrock 10": _rosenbrock(10, _errors(0.094, 0.078, 0.069)),
     "HJB Rosenbrock 20": _rosenbrock(20, _errors(0.182, 0.206, 0.061), steps=2800, exact=1.5),
-    "HJB Rosenbrock 30": _rosenbrock(30, _errors(0.331, 0.365, 0.111), samples=20, steps=2400, exact=1.2),
-    "HJB Rosenbrock 40": _rosenbrock(40, _errors(0.400, 0.438, 0.142), samples=24, steps=2000, exact=1.2),
+    "HJB Rosenbrock 30": _rosenbrock(30, _errors(0.331, 0.365, 0.111), samples=20, steps=1600, exact=1.2),
+    "HJB Rosenbrock 40": _rosenbrock(40, _errors(0.400, 0.438, 0.142), samples=24, steps=1400, exact=1.2),
     "Burgers 5": Row(Burgers(5), _errors(1.09e-2, 1.09e-3, 1.03e-3), samples=10, steps=2000),
     "Burgers 10": Row(Burgers(10), _errors(5.29e-2, 2.41e-3, 2.41e-3), steps=2000),
     "Burgers 20": Row(Burgers(20), _errors(7.67e-2, 1.50e-2, 1.17e-2), steps=2400, exact=1.5),

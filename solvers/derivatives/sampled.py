@@ -67,7 +67,7 @@ class SampledEstimator(DerivativeEstimator):
             atoms: distinct atoms, all in slot 0.
             generator: draws the samples.
             sizes: number of samples of each of the g groups.
-            joint: whether the groups are parts of one set instead, drawn together; only where `complete_set` is a number.
+            joint: whether the groups are parts of one set, drawn together; only where `complete_set` is a number.
 
         Returns:
             For each atom (g, n), or (g, n, d) for a gradient; the first axis is 1 for what has no randomness.

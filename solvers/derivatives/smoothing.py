@@ -245,7 +245,8 @@ class _Draw:
         q = self._normal(frame.rank) if frame else None
         space = sigma * frame.embed(q) if frame and q is not None else like.new_zeros(1, 1, 1)
         tau, time = self._time_noise
-        plus, minus = self._pairs(self._moved, space)
+        sites = [self._moved + space, self._moved - space]
+        plus, minus = (self._tail(site) for site in sites)
         before = self._tail(self.center + space - time) if self.timed else plus
         result: dict[Atom, Tensor] = {}
         for atom in self.atoms:
@@ -261,8 +262,19 @@ class _Draw:
                 result[atom] = self._means(stein_weight(q, sigma) * self._without_baseline(f_plus + f_minus, output))
             elif isinstance(atom, (Directional, Gradient)) and frame is not None and q is not None:
                 slopes = self._means(q / (2 * sigma) * (f_plus - f_minus)[..., None])
-                result[atom] = self._along(atom, frame, slopes)
+                hidden = self._hidden_slopes(sites, (plus, minus), output) if frame.reduced else slopes
+                result[atom] = self._along(atom, frame, slopes, hidden)
         return result
+
+    def _hidden_slopes(self, sites: Sequence[Tensor], values: Sequence[Tensor], output: int) -> Tensor:
+        """Slopes in the hidden layer where the network was evaluated, without gradient: means (g, n, h)."""
+        if not (torch.is_grad_enabled() and sites[0].requires_grad):
+            return torch.zeros_like(self.center)
+        if isinstance(self.network, CompiledTail):  # whose graph serves one backward pass only
+            sites = [site.detach().requires_grad_() for site in sites]
+            values = [self._flat(site, self.network.plain) for site in sites]
+        slopes = torch.autograd.grad([value[..., output].sum() for value in values], sites, retain_graph=True)
+        return self._means((slopes[0] + slopes[1]) / 2)
 
     def _stein_second(self, atom: SecondOrder, output: int) -> Tensor:
         """trace(A · Hessian) by noise of covariance σ²A, drawn apart from that of the other atoms."""
@@ -284,11 +296,11 @@ class _Draw:
         # x − mean of the others in its group
         return torch.cat([(len(part) * part - part.sum(0)) / (len(part) - 1) for part in values.split(self.sizes)])
 
-    def _along(self, atom: Directional | Gradient, frame: Frame, slopes: Tensor) -> Tensor:
+    def _along(self, atom: Directional | Gradient, frame: Frame, slopes: Tensor, hidden: Tensor) -> Tensor:
         """From slopes (g, n, r) in the frame to the derivative along a vector, or to the whole gradient."""
         if isinstance(atom, Gradient):
-            return frame.lift(slopes)
-        return frame.along(slopes, self.known(atom.vector))
+            return frame.lift(slopes, hidden)
+        return frame.along(slopes, self.known(atom.vector), hidden)
 
     @cached_property
     def _moved(self) -> Tensor:
@@ -342,8 +354,8 @@ class _Draw:
             return self._flat(hidden)
         return torch.cat([checkpoint(self._flat, part, use_reentrant=False) for part in hidden.split(chunk)])
 
-    def _flat(self, hidden: Tensor) -> Tensor:
-        values = self.network.tail(hidden.reshape(-1, hidden.shape[-1]))
+    def _flat(self, hidden: Tensor, network: Network | None = None) -> Tensor:
+        values = (network or self.network).tail(hidden.reshape(-1, hidden.shape[-1]))
         return values.reshape(*hidden.shape[:2], -1)
 
     def _means(self, values: Tensor) -> Tensor:

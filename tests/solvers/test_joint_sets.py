@@ -164,7 +164,7 @@ def test_it_varies_no_more_than_two_separate_sets_of_half_the_size(
     one = replace(estimator, samples=samples)  # type: ignore[type-var]
     sets = replace(one, samples=samples // 2, realization="independent")
     residual = laplacian(U) - float(h.trace()) - offset
-    count = 800 if isinstance(estimator, Sdgd) else 20_000
+    count = 500 if isinstance(estimator, Sdgd) else 20_000
     many = point if isinstance(estimator, Sdgd) else Points(point.tensor.expand(count, -1), point.coordinates)
     variances = [_loss_variance(each, residual, h, many, count) for each in (one, sets)]
     assert variances[0] <= 1.1 * variances[1]  # known to a few percent; of two samples both are the same
