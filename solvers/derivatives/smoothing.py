@@ -223,7 +223,7 @@ class _Draw:
         """(g, n, m): means over the groups of (f₊ + f₋ − 2f)/σ² along random directions in the frame."""
         frame, sigma = self._frame(atom), self.options.sigma
         v = random_directions(self.options.law, self.sets, self._shape(1)[1], frame.rank, self.generator, f)
-        pairs = self._pairs(self.center, sigma * frame.embed(v))
+        pairs = self._pairs(sigma * frame.embed(v))
         return self._means((pairs[0] + pairs[1] - 2 * f) / sigma**2)
 
     def _exact_gradient(self, output: int) -> Tensor:
@@ -245,9 +245,11 @@ class _Draw:
         q = self._normal(frame.rank) if frame else None
         space = sigma * frame.embed(q) if frame and q is not None else like.new_zeros(1, 1, 1)
         tau, time = self._time_noise
-        sites = [self._moved + space, self._moved - space]
-        plus, minus = (self._tail(site) for site in sites)
-        before = self._tail(self.center + space - time) if self.timed else plus
+        aside = frame is not None and frame.reduced and any(isinstance(a, (Directional, Gradient)) for a in self.atoms)
+        shifts = (time + space, time - space)
+        sites = [self.center + shift for shift in shifts] if aside and torch.is_grad_enabled() else []
+        plus, minus = (self._tail(site) for site in sites) if sites else self._pairs(space, time)
+        before = self._tail(self.center, space - time) if self.timed else plus
         result: dict[Atom, Tensor] = {}
         for atom in self.atoms:
             output = getattr(atom.of, "index", 0)
@@ -268,11 +270,11 @@ class _Draw:
 
     def _hidden_slopes(self, sites: Sequence[Tensor], values: Sequence[Tensor], output: int) -> Tensor:
         """Slopes in the hidden layer where the network was evaluated, without gradient: means (g, n, h)."""
-        if not (torch.is_grad_enabled() and sites[0].requires_grad):
+        if not (sites and sites[0].requires_grad):
             return torch.zeros_like(self.center)
         if isinstance(self.network, CompiledTail):  # whose graph serves one backward pass only
             sites = [site.detach().requires_grad_() for site in sites]
-            values = [self._flat(site, self.network.plain) for site in sites]
+            values = [self.network.plain.tail(site.flatten(0, 1)).reshape(*site.shape[:2], -1) for site in sites]
         slopes = torch.autograd.grad([value[..., output].sum() for value in values], sites, retain_graph=True)
         return self._means((slopes[0] + slopes[1]) / 2)
 
@@ -280,7 +282,7 @@ class _Draw:
         """trace(A · Hessian) by noise of covariance σ²A, drawn apart from that of the other atoms."""
         frame, sigma = self._frame(atom), self.options.sigma
         q = self._normal(frame.rank)
-        plus, minus = self._pairs(self._moved, sigma * frame.embed(q))
+        plus, minus = self._pairs(sigma * frame.embed(q), self._time_noise[1])
         return self._means(stein_weight(q, sigma) * self._without_baseline((plus + minus)[..., output], output))
 
     def _normal(self, width: int) -> Tensor:
@@ -303,13 +305,8 @@ class _Draw:
         return frame.along(slopes, self.known(atom.vector), hidden)
 
     @cached_property
-    def _moved(self) -> Tensor:
-        # an x-derivative keeps t + δ_t in all of its evaluations (eq. 28): centers (K or 1, n, h) moved in time only
-        return self.center + self._time_noise[1]
-
-    @cached_property
     def _at_moved(self) -> Tensor:
-        return self._tail(self._moved)
+        return self._tail(self.center, self._time_noise[1])
 
     @cached_property
     def _time_noise(self) -> tuple[Tensor, Tensor]:
@@ -342,21 +339,29 @@ class _Draw:
         use_rows = self.options.space == "rows" and columns.shape[1] > columns.shape[0]
         return row_space_frame(columns) if use_rows else coordinate_frame(columns)
 
-    def _pairs(self, center: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        return self._tail(center + shift), self._tail(center - shift)
+    def _pairs(self, space: Tensor, time: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+        # an x-derivative keeps t + δ_t in all of its evaluations (eq. 28)
+        return self._tail(self.center, time + space), self._tail(self.center, time - space)
 
-    def _tail(self, hidden: Tensor) -> Tensor:
-        """The tail on (K, n, h), by chunks of samples that are computed again for the backward pass: (K, n, m)."""
-        hidden = hidden.expand(-1, len(self.points), -1) if hidden.ndim == 3 else hidden[None]
-        size = hidden[0].numel() * hidden.element_size()
+    def _tail(self, center: Tensor, shift: Tensor | None = None) -> Tensor:
+        """The tail at center + shift, (K, n, m), each of them (K or 1, n or 1, h); a center may be (n, h).
+
+        By chunks of samples, which are computed again for the backward pass: no tensor of samples × points × width is
+        larger than the memory allows.
+        """
+        center = center if center.ndim == 3 else center[None]
+        shift = center.new_zeros(1, 1, 1) if shift is None else shift
+        count, size = max(len(center), len(shift)), len(self.points) * center.shape[-1] * center.element_size()
         chunk = max(1, int(self.options.memory * 1e9 / max(size, 1)))
-        if chunk >= len(hidden):
-            return self._flat(hidden)
-        return torch.cat([checkpoint(self._flat, part, use_reentrant=False) for part in hidden.split(chunk)])
+        if chunk >= count:
+            return self._values(center, shift)
+        pieces = (each.split(chunk) if len(each) > 1 else [each] * -(-count // chunk) for each in (center, shift))
+        chunks = zip(*pieces, strict=True)
+        return torch.cat([checkpoint(self._values, *parts, use_reentrant=False) for parts in chunks])
 
-    def _flat(self, hidden: Tensor, network: Network | None = None) -> Tensor:
-        values = (network or self.network).tail(hidden.reshape(-1, hidden.shape[-1]))
-        return values.reshape(*hidden.shape[:2], -1)
+    def _values(self, center: Tensor, shift: Tensor) -> Tensor:
+        hidden = (center + shift).expand(-1, len(self.points), -1)
+        return self.network.tail(hidden.reshape(-1, hidden.shape[-1])).reshape(*hidden.shape[:2], -1)
 
     def _means(self, values: Tensor) -> Tensor:
         """Means over the groups of samples: (K, n, …) -> (g, n, …)."""
