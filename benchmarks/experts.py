@@ -60,6 +60,10 @@ ROWS = [
     *(Row("diffusion-sorption, published", each, f"diffusion_sorption_{each}") for each in METHODS),
     *(Row("navier-stokes", each, f"navier_stokes_{each}") for each in ("soft", "single", "interface", "windows")),
     *(
+        Row("navier-stokes to t = 1", each, f"navier_stokes_{each}", ("equation.horizon=1.0",))
+        for each in ("soft", "single", "interface", "windows")
+    ),
+    *(
         Row("diffusion-sorption, rich", each, f"diffusion_sorption_{each}", ('equation.law="rich"',))
         for each in METHODS
     ),

@@ -19,7 +19,7 @@ from pinnx.solvers.constrained.operator import Operator, Setting
 from pinnx.solvers.constrained.outer import OuterLoss, OuterTraining, choose_optimizer
 from pinnx.solvers.constrained.point_training import constraint_metrics
 from pinnx.solvers.errors import Errors
-from pinnx.solvers.experts import Ending
+from pinnx.solvers.experts import Ending, Rows, Solved
 from pinnx.solvers.training.base import Situation
 
 if TYPE_CHECKING:
@@ -84,21 +84,25 @@ class FamilyTraining(OuterTraining):
 
     def loss(self, generator: torch.Generator) -> OuterLoss:
         instances = self._drawn(generator)
-        basis = self.operator.basis(self.network, instances, self.size)  # type: ignore[arg-type]
-        rows, omega, solved = self.operator.solve(basis, instances, generator)
-        self.network_evaluations += len(instances)
-        sound = torch.ones(len(instances), dtype=torch.bool)
-        metrics: dict[str, float] = {}
+        rows, omega, solved = self._solve(instances, generator)
+        metrics = {} if solved is None else constraint_metrics(solved)
         if solved is not None:
-            metrics = constraint_metrics(solved)
             sound = torch.tensor([status.ending is not Ending.NOT_FINITE for status in solved.statuses])
             if not bool(sound.any()):
                 raise DivergedError(f"step {self.step_number + 1}: no instance is solved: {solved.statuses[0].message}")
+            if not bool(sound.all()):  # left out from the start: even a zero cotangent makes NaN of what is not finite
+                rows, omega, _ = self._solve(instances.rows(sound), generator)
         found = self.operator.residuals(rows, omega)
-        terms = {}
-        for stated, residual in zip(self.operator.field_rows.stated, found, strict=True):
-            terms[stated.name] = (residual[sound].square() * stated.weight).mean()
+        terms = {
+            stated.name: (residual.square() * stated.weight).mean()
+            for stated, residual in zip(self.operator.field_rows.stated, found, strict=True)
+        }
         return OuterLoss(terms, metrics)
+
+    def _solve(self, instances: Instances, generator: torch.Generator) -> tuple[list[Rows], Tensor, Solved | None]:
+        basis = self.operator.basis(self.network, instances, self.size)  # type: ignore[arg-type]
+        self.network_evaluations += len(instances)
+        return self.operator.solve(basis, instances, generator)
 
     def evaluate(self) -> Errors:
         instances, reference = self.held_out()

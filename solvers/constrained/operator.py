@@ -90,8 +90,11 @@ class Operator:
         if family is None:
             raise UnsupportedError(f"the equation {type(setting.equation).__name__} has no family of instances")
         self.setting, self.family, self.grid = setting, family, family.grid
-        blocks = setting.blocks if setting.method == "mixture" else (1,) * self.grid.dimension
-        self.partition = partition_of(self.grid, blocks, frame[-1][1] if self.grid.time else None, setting.until)
+        mixes = setting.method == "mixture"
+        blocks = setting.blocks if mixes else (1,) * self.grid.dimension
+        self.partition = partition_of(
+            self.grid, blocks, frame[-1][1] if mixes and self.grid.time else None, setting.until
+        )
         self.mixture = Mixture(self.partition, setting.coupling)
         self.field_rows = FieldRows(
             setting.equation,

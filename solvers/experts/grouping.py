@@ -106,7 +106,7 @@ def table(
     recipes: Mapping[Atom, Recipe],
     sharing: Sharing,
     *,
-    known: Mapping[Expr, Tensor] | None = None,
+    points: Points | None = None,
     signs: tuple[float, ...] = (),
 ) -> Table:
     """The rows of some groups.
@@ -118,7 +118,7 @@ def table(
         weight: factor of each squared residual, (1 or B, n).
         recipes: how each atom of the mixture is made of the forms.
         sharing: this process among the others.
-        known: values of parts of the expression at the points of the rows.
+        points: those of the rows, where the expression needs more of them than the rows have.
         signs: factor of the form of each slot; all 1 by default.
     """
     groups, part = groups.share(sharing, rows.coefficients)
@@ -138,10 +138,10 @@ def table(
         forms[atom] = slots[0] if len(slots) == 1 else torch.cat(slots, dim=-1)
     weight = (weight if everything else weight[:, index]).view(len(weight), *groups.index.shape) * groups.real
     jump = bool(signs)  # what both sides have in common cancels
-    values = {part: value if everything else value[index] for part, value in (known or {}).items()}
+    points = rows.points if points is None else points
     return Table(
-        residual=with_values(residual, values),
-        points=(rows.points if everything else rows.points.rows(index)).to(torch.float64),
+        residual=residual,
+        points=(points if everything else points.rows(index)).to(torch.float64),
         experts=groups.experts,
         forms=forms,
         offsets={} if jump else {atom: at(rows.offsets[atom]) for atom in recipes if atom in rows.offsets},
@@ -151,38 +151,39 @@ def table(
     )
 
 
-def known_parts(expr: Expr, points: Points) -> dict[Expr, Tensor]:
-    """The largest parts of an expression that depend on the point alone, and their values there, (n,) or (n, d).
+def known_parts(expr: Expr, points: Points) -> tuple[Expr, Points]:
+    """An expression whose parts that depend on the point alone are read from the points.
 
     A solve evaluates the expression many times, a training at the same points in every step; these parts, which may
     hold derivatives of known functions, are evaluated once.
-    """
-    found: dict[Expr, Tensor] = {}
-    known = Evaluator(points.to(torch.float64))
 
-    def visit(part: Expr) -> None:
-        if part in found or isinstance(part, (Number, ConstantVector)):
-            return
+    Args:
+        expr: the expression.
+        points: n points.
+
+    Returns:
+        The expression, and the points in float64 with further tensors in `extra`.
+    """
+    points = points.to(torch.float64)
+    evaluate, extra = Evaluator(points), dict(points.extra)
+
+    def visit(part: Expr) -> Expr:
+        if isinstance(part, (Number, ConstantVector)):
+            return part
         value = None
         if not has_unknown(part):
             with contextlib.suppress(InputError):  # inputs of the instances have no value here
-                value = known(part)
+                value = evaluate(part)
         if value is None:
-            for child in part.children:
-                visit(child)
-        elif not value.requires_grad:  # a parameter that is being trained must stay in sight
-            found[part] = value.expand(len(points), *value.shape[1:]) if value.ndim else value.expand(len(points))
+            return part.rebuild(tuple(visit(child) for child in part.children)) if part.children else part
+        if value.requires_grad:  # a parameter that is being trained must stay in sight
+            return part
+        name = f"known part {len(extra)}"
+        extra[name] = value.expand(len(points), *value.shape[1:]) if value.ndim else value.expand(len(points))
+        return Coefficient(name, lambda some: some.extra[name], rank=part.rank)
 
-    visit(expr)
-    return found
-
-
-def with_values(expr: Expr, values: Mapping[Expr, Tensor]) -> Expr:
-    """The expression with some of its parts replaced by their values."""
-    if expr in values:
-        value = values[expr]
-        return Coefficient("known", lambda points: value, rank=expr.rank)
-    return expr.rebuild(tuple(with_values(child, values) for child in expr.children)) if expr.children else expr
+    changed = visit(expr)
+    return changed, Points(points.tensor, points.coordinates, extra)
 
 
 def mixed(

@@ -13,39 +13,82 @@ from pinnx.expr import Atom
 from pinnx.solvers.experts.elimination import Factor
 from pinnx.solvers.experts.sharing import Sharing
 from pinnx.solvers.experts.structure import Structure
-from pinnx.solvers.experts.tables import Table, scatter, total
+from pinnx.solvers.experts.tables import Piece, Table, scatter
 
 
 class Curvature:
-    """The Hessian JᵀJ + Σ r ∇²r of half the sum of squares, as an operator that never forms it."""
+    """The Hessian JᵀJ + Σ r ∇²r of half the sum of squares, by groups of rows.
 
-    def __init__(self, tables: Sequence[Table], structure: Structure, penalty: Tensor, omega: Tensor, sharing: Sharing):
-        self.structure, self.penalty, self.sharing = structure, penalty, sharing
-        self._parts: list[tuple[Table, Tensor, dict[Atom, Tensor], dict[Atom, Tensor]]] = []
+    A residual is a function of few atoms, and these are linear in the coefficients; so its second-order part is a sum
+    of few products of forms, one for each pair of atoms whose mixed derivative does not vanish.
+
+    Args:
+        tables: of this process.
+        pieces: the condensed rows of all processes at omega, with those of the ridge.
+        omega: (B, E, N).
+        sharing: this process among the others.
+    """
+
+    def __init__(self, tables: Sequence[Table], pieces: Sequence[Piece], omega: Tensor, sharing: Sharing):
+        self.experts = omega.shape[1]
+        self._first = [(piece.experts, piece.rows[..., :-1]) for piece in pieces]
+        self._second = []
         for table in tables:
-            leaves = {atom: value.detach().requires_grad_() for atom, value in table.values(omega).items()}
-            residual, slopes = table.slopes(leaves, differentiable=True)
-            self._parts.append((table, residual.detach(), leaves, slopes))
+            if table.linear:
+                continue
+            experts = table.part.experts
+            size = experts.shape[1] * omega.shape[2]
+            whole = omega.new_zeros(len(omega), len(experts), size, size)
+            if not table.empty:
+                whole[:, table.part.groups] = _second_order(table, omega)
+            self._second.append((experts, sharing.total(whole)))
 
     def __call__(self, vector: Tensor) -> Tensor:
         """The product with a vector (B, E, N)."""
         result = torch.zeros_like(vector)
-        for table, residual, leaves, slopes in self._parts:
-            moved = table.values(vector, offsets=False)
-            bent: Sequence[Tensor | None] = [None] * len(leaves)
-            with torch.enable_grad():  # a backward pass runs without
-                along = total([_pointwise(slopes[atom], moved[atom]) for atom in moved])
-                if along.requires_grad and not table.linear:
-                    bent = torch.autograd.grad(
-                        along, list(leaves.values()), residual, retain_graph=True, allow_unused=True
-                    )
-            along = along.detach()
-            cotangents = {}
-            for (atom, slope), second in zip(slopes.items(), bent, strict=True):
-                first = slope.detach() * (along if slope.ndim == along.ndim else along[..., None])
-                cotangents[atom] = first if second is None else first + second
-            result = result + scatter(table.pull_back(cotangents), table.experts, self.structure.experts)
-        return self.sharing.total(result) + self.penalty * vector
+        for experts, rows in self._first:
+            moved = rows @ vector[:, experts].flatten(-2)[..., None]
+            result = result + scatter((rows.mT @ moved)[..., 0], experts, self.experts)
+        for experts, matrix in self._second:
+            moved = (matrix @ vector[:, experts].flatten(-2)[..., None])[..., 0]
+            result = result + scatter(moved, experts, self.experts)
+        return result
+
+
+def _second_order(table: Table, omega: Tensor) -> Tensor:
+    """The sum over the rows of each group of r ∇²r, (B, G, m N, m N)."""
+    leaves = {atom: value.detach().requires_grad_() for atom, value in table.values(omega).items()}
+    residual, slopes = table.slopes(leaves, differentiable=True)
+    batch, groups, size = table.shape
+    factor = residual.detach().view(batch, groups, size) * table.weight
+    channels = [(atom, i) for atom, value in leaves.items() for i in range(value.shape[-1] if value.ndim == 3 else 1)]
+    width = next(iter(table.forms.values())).shape[-1]
+    result = omega.new_zeros(batch, groups, width, width)
+    for place, (atom, i) in enumerate(channels):
+        if not slopes[atom].requires_grad:
+            continue
+        with torch.enable_grad():
+            slope = _channel(slopes[atom], i).sum()
+            bent = torch.autograd.grad(slope, list(leaves.values()), retain_graph=True, allow_unused=True)
+        mixed = dict(zip(leaves, bent, strict=True))
+        for other, j in channels[place:]:
+            second = mixed[other]
+            if second is None or not bool((second != 0).any()):
+                continue
+            curve = factor * _channel(second, j).view(batch, groups, size)
+            product = _form(table, atom, i).mT @ (curve[..., None] * _form(table, other, j))
+            result += product if (other, j) == (atom, i) else product + product.mT
+    return result
+
+
+def _channel(values: Tensor, index: int) -> Tensor:
+    """A scalar atom's values, or a component of a vector's: (B, n)."""
+    return values if values.ndim == 2 else values[..., index]
+
+
+def _form(table: Table, atom: Atom, index: int) -> Tensor:
+    form = table.forms[atom]
+    return form if form.ndim == 4 else form[..., index, :]
 
 
 @final
@@ -116,8 +159,3 @@ def solve_hessian(
         direction = ready + spread(torch.where(going, fresh / energy, torch.zeros_like(energy))) * direction
         energy = torch.where(going, fresh, torch.zeros_like(fresh))
     return solution, sound & (energy <= tolerance**2 * first)
-
-
-def _pointwise(slope: Tensor, moved: Tensor) -> Tensor:
-    """The product, summed over the components of a vector atom: (B, n)."""
-    return slope * moved if slope.ndim == 2 else (slope * moved).sum(-1)

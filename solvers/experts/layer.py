@@ -80,7 +80,7 @@ def _step(
 
     def solve(cotangent: Tensor) -> Tensor:
         if not curvature:
-            curvature.append(problem.curvature(omega))
+            curvature.append(problem.curvature(omega, minimum.pieces))
         right = torch.zeros_like(omega)
         right[good] = problem.sharing.total(cotangent)
         near = Preconditioner(minimum.factor, minimum.scale, problem.structure)

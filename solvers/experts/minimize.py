@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import final
 
 import torch
@@ -56,9 +56,9 @@ class Minimum:
 
     Attributes:
         omega: (B, E, N).
-        factor: R at omega, nearly without damping; None where it was not asked for.
+        factor: R at omega, nearly without damping.
         scale: lengths of the columns, (B, E, N), that R belongs to.
-        penalty: the ridge's factor of each squared coefficient, (B, E, N).
+        pieces: the condensed rows at omega.
         cost: half the sum of squares, (B, C).
         converged: (B, C) bool.
         finite: whether residual and Jacobian are finite, (B, C) bool.
@@ -69,7 +69,7 @@ class Minimum:
     omega: Tensor
     factor: Factor
     scale: Tensor
-    penalty: Tensor
+    pieces: tuple[Piece, ...]
     cost: Tensor
     converged: Tensor
     finite: Tensor
@@ -185,9 +185,16 @@ class Minimizer:
         """Jᵀr, (B, E, N), without condensing the rows."""
         return self._sum(lambda table: table.gradient(omega).detach(), omega) + self.penalty * omega
 
-    def curvature(self, omega: Tensor) -> Curvature:
-        """The full Hessian at some coefficients."""
-        return Curvature(self.own, self.structure, self.penalty, omega, self.sharing)
+    def curvature(self, omega: Tensor, pieces: Sequence[Piece]) -> Curvature:
+        """The full Hessian at some coefficients, with the condensed rows there."""
+        return Curvature(self.tables, pieces, omega, self.sharing)
+
+    def only(self, parts: Tensor) -> Minimizer:
+        """That of some components, (C,) bool; the others count nothing."""
+        result = self.instances(torch.arange(len(self.penalty), device=parts.device))
+        keep = [parts[self.structure.component[table.part.experts[:, 0]]] for table in self.tables]
+        result.tables = [table.some_groups(kept) for table, kept in zip(self.tables, keep, strict=True)]
+        return result
 
 
 def minimize(problem: Minimizer, start: Tensor) -> Minimum:
@@ -198,15 +205,15 @@ def minimize(problem: Minimizer, start: Tensor) -> Minimum:
         start: first coefficients, (B, E, N).
     """
     with torch.no_grad():
-        omega, converged, iterations = (_solve_linear if problem.linear else _solve_nonlinear)(problem, start)
-        at = problem.linearize(omega)
+        solve = _solve_linear if problem.linear else _solve_nonlinear
+        omega, at, converged, iterations = solve(problem, start)
         finite = _finite(problem.structure, at) & problem.structure.per_part((~omega.isfinite()).sum(-1)).eq(0)
         factor = problem.factor(at, problem.floor(omega))
         singular = _smallest_singular(factor, problem.structure, omega)
-    return Minimum(omega, factor, at.scale, problem.penalty, at.cost, converged & finite, finite, singular, iterations)
+    return Minimum(omega, factor, at.scale, at.pieces, at.cost, converged & finite, finite, singular, iterations)
 
 
-def _solve_linear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _solve_linear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Linearization, Tensor, Tensor]:
     """One least-squares solve, and its iterative refinement."""
     at = problem.linearize(start)
     factor = problem.factor(at, problem.floor(start))
@@ -219,16 +226,16 @@ def _solve_linear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Tensor, Te
         omega = torch.where(better[:, problem.structure.component, None], trial, omega)
         cost = torch.where(better, moved, cost)
     iterations = torch.ones(len(start), dtype=torch.long, device=start.device)
-    return omega, cost.isfinite(), iterations
+    # the Jacobian is the same everywhere; only the residual's column of the pieces is that of the start
+    return omega, replace(at, cost=cost, gradient=problem.slope(omega)), cost.isfinite(), iterations
 
 
-def _solve_nonlinear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _solve_nonlinear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Linearization, Tensor, Tensor]:
     """Levenberg-Marquardt, then Newton with the full Hessian: one is robust, the other quick at nonzero residuals."""
     omega, iterations = _levenberg_marquardt(problem, start)
     converged = torch.zeros(len(omega), problem.structure.parts, dtype=torch.bool, device=omega.device)
-    stuck = converged.clone()
+    stuck, at = converged.clone(), problem.linearize(omega)
     for _ in range(_NEWTON_STEPS):
-        at = problem.linearize(omega)
         converged |= _stationary(problem, at, omega)
         open_ = ~(converged | stuck) & _finite(problem.structure, at)
         if not bool(open_.any()):
@@ -237,14 +244,16 @@ def _solve_nonlinear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Tensor,
         converged |= settled
         stuck |= ~helped
         iterations += open_.any(1)
-    return omega, converged, iterations
+        at = problem.linearize(omega)
+    converged |= _stationary(problem, at, omega)
+    return omega, at, converged, iterations
 
 
 def _newton_step(problem: Minimizer, at: Linearization, omega: Tensor, open_: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A step of the open components; which of them settled, the step being tiny, and which came nearer."""
     structure = problem.structure
     near = Preconditioner(problem.factor(at, problem.floor(omega)), at.scale, structure)
-    step = -solve_hessian(problem.curvature(omega), near, at.gradient)[0]
+    step = -solve_hessian(problem.curvature(omega, at.pieces), near, at.gradient)[0]
     spread = open_[:, structure.component, None]
     trial = omega + torch.where(spread, step, torch.zeros_like(step))
     before = structure.largest((at.gradient / at.scale).abs())
@@ -275,6 +284,7 @@ def _levenberg_marquardt(problem: Minimizer, start: Tensor) -> tuple[Tensor, Ten
     state = _State(start.clone(), start.new_full(shape, problem.options.damping), start.new_full(shape, 2.0), done)
     at = problem.linearize(state.omega)
     state.done |= ~_finite(problem.structure, at)
+    parts = problem.structure.parts
     for _ in range(problem.options.max_iterations):
         state.done |= _stationary(problem, at, state.omega)
         working = ~state.done.all(1)
@@ -284,6 +294,10 @@ def _levenberg_marquardt(problem: Minimizer, start: Tensor) -> tuple[Tensor, Ten
             omega[places] = state.omega
             index = working.nonzero()[:, 0]
             places, state, problem = places[index], state.instances(index), problem.instances(index)
+            at = problem.linearize(state.omega)
+        open_ = (~state.done).any(0)
+        if 2 * int(open_.sum()) <= parts:
+            parts, problem = int(open_.sum()), problem.only(open_)
             at = problem.linearize(state.omega)
         iterations[places[~state.done.all(1)]] += 1
         if _advance(problem, at, state):
@@ -326,7 +340,7 @@ def _advance(problem: Minimizer, at: Linearization, state: _State) -> bool:
 def _damped_step(problem: Minimizer, at: Linearization, omega: Tensor, damping: Tensor) -> Tensor:
     """The step of the full Hessian plus damping, or where that is not positive that of JᵀJ, in scaled coefficients."""
     component = problem.structure.component
-    factor, curvature = problem.factor(at, damping), problem.curvature(omega)
+    factor, curvature = problem.factor(at, damping), problem.curvature(omega, at.pieces)
     added = damping[:, component, None] * at.scale.square()
     newton, sound = solve_hessian(
         lambda vector: curvature(vector) + added * vector,

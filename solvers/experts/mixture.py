@@ -107,11 +107,11 @@ class Mixture:
             return self.coupling.groups(self.partition, points, members, rows.role)
 
         groups = self._once(points, ("groups", rows.role), sort)
-        known = self._once(points, ("known", rows.residual), lambda: known_parts(rows.residual, points))
+        residual, full = self._once(points, ("known", rows.residual), lambda: known_parts(rows.residual, points))
         weight = torch.as_tensor(rows.weight, dtype=torch.float64, device=points.tensor.device)
         weight = weight.expand(size) if weight.ndim == 0 else weight
         weight = weight.reshape(-1, size) * (self.coupling.share(self.partition, rows.role) / size)
-        return [table(rows.residual, rows, each, weight, recipes, self.sharing, known=known) for each in groups]
+        return [table(residual, rows, each, weight, recipes, self.sharing, points=full) for each in groups]
 
     def _placed(self, points: Points, atoms: Sequence[Atom]) -> tuple[Tensor, dict[Atom, Recipe]]:
         members = self._once(points, "members", lambda: self.coupling.members(self.partition, points))

@@ -110,6 +110,29 @@ class Table:
         forms = {atom: form[index] for atom, form in self.forms.items()}
         return replace(self, forms=forms, offsets=some(self.offsets), given=some(self.given), weight=weight)
 
+    def some_groups(self, keep: Tensor) -> Table:
+        """The table with some of its groups.
+
+        Args:
+            keep: which, among those of all processes, (G',) bool.
+        """
+        if bool(keep.all()):
+            return self
+        own = keep[self.part.groups].nonzero()[:, 0]
+        start, size = int(keep[: self.part.groups.start].sum()), self.weight.shape[2]
+        rows = (own[:, None] * size + torch.arange(size, device=own.device)).flatten()
+        part = Part(self.part.experts[keep], slice(start, start + len(own)), self.part.height, self.part.first)
+        return replace(
+            self,
+            points=self.points.rows(rows),
+            experts=self.experts[own],
+            forms={atom: form[:, own] for atom, form in self.forms.items()},
+            offsets={atom: offset[:, rows] for atom, offset in self.offsets.items()},
+            given={key: value[:, rows] for key, value in self.given.items()},
+            weight=self.weight[:, own],
+            part=part,
+        )
+
     def local(self, omega: Tensor) -> Tensor:
         """The coefficients of each group's experts one after the other: (B, E, N) -> (B, G, m N)."""
         return omega[:, self.experts].flatten(-2)
