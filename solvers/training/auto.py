@@ -23,6 +23,8 @@ from pinnx.solvers.training.soap import Soap
 LARGEST_MATRIX = 3000
 #: Up to so many coordinates, a few thousand points fill the domain: there is little between them to go wrong.
 FEW_COORDINATES = 3
+#: From so many on a batch leaves most directions open, and a step that fits it exactly does harm in them.
+MANY_COORDINATES = 50
 
 
 @final
@@ -46,7 +48,10 @@ class AutoOptimizer(Optimizer):
         if situation.precision != "float64":
             return _first_order('second-order steps need solver.precision = "float64"')
         if rows < size and rows <= LARGEST_MATRIX:
-            return Spring(), f"the Gram matrix of {rows} residuals is small beside {size} parameters"
+            why = f"the Gram matrix of {rows} residuals is small beside {size} parameters"
+            if situation.coordinates >= MANY_COORDINATES:
+                return Spring(damping=1e-5), f"{why}; with much damping, because a batch says little of so many axes"
+            return Spring(), why
         if size <= LARGEST_MATRIX and rows * size <= LARGEST_JACOBIAN:
             if situation.coordinates <= FEW_COORDINATES:
                 return Spring(damping=1e-11), (

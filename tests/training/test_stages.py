@@ -115,6 +115,7 @@ def test_a_stage_that_cannot_work_is_refused_at_the_start() -> None:
         (Situation(1341, 2000, "float64", coordinates=2), Spring, "2000 residuals determine 1341 parameters, and fill"),
         (Situation(1341, 2000, "float64", coordinates=4), Engd, "2000 residuals determine 1341 parameters"),
         (Situation(1341, 300, "float64", coordinates=2), Spring, "the Gram matrix of 300 residuals"),
+        (Situation(1341, 300, "float64", coordinates=50), Spring, "with much damping"),
         (Situation(3000, 100_000, "float64", coordinates=4), SelfScaled, "small beside the Jacobian of 100000"),
         (Situation(10**6, LARGEST_MATRIX, "float64", coordinates=9), Spring, "small beside 1000000 parameters"),
         (Situation(10**6, LARGEST_MATRIX + 1, "float64", coordinates=9), Soap, "are too large"),
@@ -128,6 +129,15 @@ def test_the_choice_is_said_with_its_reason(situation: Situation, kind: type, wh
     assert reason is not None
     assert reason.startswith(f"optimizer: {optimizer.kind}, because")
     assert why in reason
+
+
+def test_auto_damps_by_how_much_a_batch_determines() -> None:
+    def damping(rows: int, coordinates: int) -> float:
+        chosen, _ = AutoOptimizer().choose(Situation(1341, rows, "float64", coordinates=coordinates))
+        assert isinstance(chosen, Spring)
+        return chosen.damping
+
+    assert damping(2000, 2) < damping(300, 2) == damping(300, 49) < damping(300, 50)
 
 
 def test_without_soap_it_is_adam(monkeypatch) -> None:
