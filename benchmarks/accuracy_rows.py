@@ -90,7 +90,7 @@ ROWS: dict[str, Row] = {
         Mlp(width=160, depth=1, activation="swish", input_scale=0.3),
         points=15,
         condition_points=2000,
-        first_order_points=15,
+        first_order_points=100,
         first_order_condition_points=2000,
     ),
     "Fokker-Planck isotropic 100": Row(
@@ -106,7 +106,7 @@ ROWS: dict[str, Row] = {
     "HJB quadratic 20": Row(
         HamiltonJacobiBellman(20),
         5,
-        60,
+        90,
         2e-3,
         1e-4,
         Mlp(width=32, depth=2, activation="swish", input_scale=0.3),
@@ -115,7 +115,7 @@ ROWS: dict[str, Row] = {
     "Allen-Cahn 10": Row(AllenCahn(10), 10, 40, 3e-4, 3e-5, _SMALL, points=500),
     "Sine-Gordon 10": Row(SineGordon(10), 10, 40, 3e-4, 3e-5, _SMALL, points=500),
     "Allen-Cahn 100": Row(
-        AllenCahn(100), 15, 45, None, None, Mlp(width=64, depth=2), points=200, first_order_points=200
+        AllenCahn(100), 15, 60, None, None, Mlp(width=64, depth=2), points=200, first_order_points=200
     ),
     "Allen-Cahn 100, frequency 3": Row(
         AllenCahn(100, frequency=3.0), 15, 45, None, None, Mlp(width=128, depth=2), points=200, first_order_points=200
