@@ -1,111 +1,61 @@
-"""The accuracy that a time budget buys: problems of the literature, our optimizers, one CPU thread, three drawn seeds.
+"""The accuracy that a time budget buys: problems of the literature, one CPU thread, three drawn seeds.
 
-    python benchmarks/accuracy.py                           # every row, three seeds: days; resumes where it stopped
-    python benchmarks/accuracy.py --budget 60 --seeds 1 --rows "Poisson 5" --optimizers spring
+    python benchmarks/accuracy.py                           # what is missing of the table; resumes where it stopped
+    python benchmarks/accuracy.py --rows "Poisson 5" --methods default deepxde
+    python benchmarks/accuracy.py --budget 600 --seeds 1 --rows "Burgers 1+1" --methods ssbroyden
     python benchmarks/accuracy.py --page-only                      # the page from the results so far
+
+`default` is what `optimizer = "auto"` chooses. `deepxde` and `pina` are DeepXDE and PINA, Adam and then L-BFGS, in
+environments of their own (made once), on the same problem with the same network; they run with one seed. The problems
+are in `accuracy_rows.py`, the peers' programs in `peers/`.
 
 A run stops when its CPU seconds of training are spent; measuring the error does not count. Schedules that fall need to
 know the number of steps beforehand: it is set from a few timed steps. The error is measured some twenty times on the
 way, so that the results hold a curve of error against time. Results are appended one by one to
-`benchmarks/results/accuracy.json`; the page is `docs/accuracy.md`.
+`benchmarks/results/accuracy.json`; several processes may do so. The page is `docs/accuracy.md`.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import platform
-import statistics
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from accuracy_page import PAGE, TABLE, draw, page
+from accuracy_rows import PEER_SEED, ROWS, SEEDS, Row
+from environments import REQUIREMENTS, prepare
 
-from pinnx.equations import (
-    AllenCahn,
-    ClassicalBurgers,
-    FokkerPlanck,
-    HamiltonJacobiBellman,
-    Heat,
-    LogFokkerPlanck,
-    Poisson,
-    SineGordon,
-)
 from pinnx.errors import DivergedError
-from pinnx.networks import Mlp
-from pinnx.problem import Equation
 from pinnx.solvers.base import Training
 from pinnx.solvers.pinn import Pinn
-from pinnx.solvers.training import Adam, Engd, Lbfgs, SelfScaled, Soap, Spring, Stage
+from pinnx.solvers.training import Adam, AutoOptimizer, Constant, Engd, Lbfgs, SelfScaled, Soap, Spring, Stage
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "accuracy.json"
-PAGE = ROOT / "docs" / "accuracy.md"
-#: Drawn once; the first `--seeds` of them are used.
-SEEDS = (48_121, 77_509, 30_677)
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+RESULTS = HERE / "results" / "accuracy.json"
 #: Measurements of the error on the way.
 MEASUREMENTS = 20
 #: Seconds of the steps that are timed beforehand, at most.
 TRIAL_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One problem.
-
-    Attributes:
-        equation: with its dimension.
-        minutes: budget of a run.
-        limit: error that is to be reached in every run.
-        aim: error that would be good.
-        network: that of all optimizers.
-        points: collocation points per step of the second-order methods.
-        first_order_points: those of Adam and SOAP.
-        condition_points: points per step on each soft condition.
-    """
-
-    equation: Equation
-    minutes: float
-    limit: float | None
-    aim: float | None
-    network: Mlp
-    points: int = 300
-    first_order_points: int = 500
-    condition_points: int = 100
-
-
-_WIDE = Mlp(width=64, depth=3)
-ROWS: dict[str, Row] = {
-    "Burgers 1+1": Row(
-        ClassicalBurgers(), 10, 1e-5, 1e-7, Mlp(width=20, depth=4), points=2000, first_order_points=2000
-    ),
-    "Poisson 5": Row(Poisson(5, solution="cosines"), 10, 1e-4, 2e-6, _WIDE),
-    "heat 4+1": Row(Heat(4), 10, 2e-4, 1e-5, _WIDE),
-    "Poisson 10": Row(Poisson(10, solution="products"), 10, 2e-4, 3e-5, _WIDE),
-    "log-Fokker-Planck 9+1": Row(LogFokkerPlanck(9), 15, 3e-2, 3e-3, _WIDE),
-    "Poisson 100": Row(Poisson(100, solution="quadratic"), 15, 6e-3, 1e-3, _WIDE, points=200, condition_points=200),
-    "Fokker-Planck isotropic 100": Row(FokkerPlanck(100), 5, 5e-4, 1e-5, _WIDE, points=200),
-    "HJB quadratic 20": Row(HamiltonJacobiBellman(20), 5, 2e-3, 1e-4, _WIDE),
-    "Allen-Cahn 10": Row(AllenCahn(10), 10, 3e-4, 3e-5, _WIDE),
-    "Sine-Gordon 10": Row(SineGordon(10), 10, 3e-4, 3e-5, _WIDE),
-    "Allen-Cahn 100": Row(AllenCahn(100), 15, None, None, _WIDE, points=200),
-    "Allen-Cahn 100, frequency 3": Row(AllenCahn(100, frequency=3.0), 15, None, None, _WIDE, points=200),
-}
-#: Of the error of the best affine ansatz, where a row has no limit of its own: at most, aim.
-AFFINE_FRACTIONS = {"Allen-Cahn 100": (0.5, 0.25), "Allen-Cahn 100, frequency 3": (0.5, 0.1)}
 
 #: The steps of a method from the seconds of one of them, budget and row; a list where there are several stages.
 Method = Callable[[Row, int], tuple[Stage, ...]]
 
 
 def _first_order(optimizer: Any) -> Method:
-    return lambda row, steps: (Stage(steps, optimizer, points=row.first_order_points),)
+    return lambda row, steps: (
+        Stage(steps, optimizer, points=row.first_order_points, condition_points=row.first_order_condition_points),
+    )
 
 
 def _second_order(optimizer: Any) -> Method:
@@ -122,7 +72,8 @@ def _after_adam(optimizer: Any, warmup: int, resample_every: int | None = None) 
 
 
 METHODS: dict[str, Method] = {
-    "adam": _first_order(Adam()),
+    "default": _second_order(AutoOptimizer()),
+    "adam": _first_order(Adam(learning_rate=5e-3)),
     "soap": _first_order(Soap()),
     "lbfgs": _after_adam(Lbfgs(), 200),
     "engd": _second_order(Engd()),
@@ -134,26 +85,63 @@ METHODS: dict[str, Method] = {
 
 def main() -> None:
     """Run what is missing, then write the page."""
+    asked = _arguments()
+    torch.set_num_threads(1)
+    for seed in SEEDS[: asked.seeds]:
+        for row in asked.rows:
+            for method in asked.methods:
+                budget = asked.budget or ROWS[row].budget
+                if (method in METHODS or seed == PEER_SEED) and not _done(row, method, seed, budget):
+                    result = _run_peer(row, method, seed, budget) if method in REQUIREMENTS else None
+                    result = result or run(row, method, seed, budget)
+                    _add(result)
+                    print(row, method, seed, f"{result['relative_l2']:.2e}", flush=True)
+    PAGE.write_text(page(_results()))
+    draw(_results())
+
+
+def _arguments() -> argparse.Namespace:
+    methods = [*METHODS, *REQUIREMENTS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, help="CPU seconds of training per run; by default each row's own")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many of the three seeds")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="by default all")
-    parser.add_argument("--optimizers", nargs="+", choices=METHODS, default=list(METHODS), help="by default all")
+    parser.add_argument("--methods", nargs="+", choices=methods, default=list(TABLE), help="by default the table's")
     parser.add_argument("--page-only", action="store_true", help="only write the page")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    results: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
-    done = {(each["row"], each["optimizer"], each["seed"], each["budget"]) for each in results}
-    asked = [(r, o, s) for s in SEEDS[: arguments.seeds] for r in arguments.rows for o in arguments.optimizers]
-    for row, optimizer, seed in [] if arguments.page_only else asked:
-        budget = arguments.budget or 60 * ROWS[row].minutes
-        if (row, optimizer, seed, budget) in done:
-            continue
-        results.append(run(row, optimizer, seed, budget))
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        print(row, optimizer, seed, f"{results[-1]['relative_l2']:.2e}", flush=True)
-    PAGE.write_text(page(results))
+    asked = parser.parse_args()
+    if asked.page_only:
+        asked.rows = []
+    return asked
+
+
+def _results() -> list[dict[str, Any]]:
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
+
+
+def _done(row: str, method: str, seed: int, budget: float) -> bool:
+    keys = ((each["row"], each["method"], each["seed"], each["budget"]) for each in _results())
+    return (row, method, seed, budget) in keys
+
+
+def _add(result: dict[str, Any]) -> None:
+    """Add a result to the file, of which other processes may hold a version that is older than it."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        RESULTS.write_text(json.dumps([*_results(), result], indent=1) + "\n")
+
+
+def _run_peer(row: str, method: str, seed: int, budget: float) -> dict[str, Any]:
+    """One run of another package, as an entry of the results."""
+    python = prepare(method, HERE / ".environments")
+    program = HERE / "peers" / f"accuracy_{method}.py"
+    command = [python, program, "--row", row, "--budget", str(budget), "--seed", str(seed)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    output = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if output.returncode:
+        raise SystemExit(f"{method} failed on {row}:\n{output.stderr[-2000:]}")
+    found = json.loads(output.stdout.splitlines()[-1])
+    return {"row": row, "method": method, "seed": seed, "budget": budget, **found, **_surroundings(ROWS[row])}
 
 
 def _start(row: Row, stages: tuple[Stage, ...], seed: int) -> Training:
@@ -176,13 +164,15 @@ def _stages(row: Row, method: Method, seed: int, budget: float) -> tuple[Stage, 
         seconds = (time.process_time() - start) / max(count, 1)
         used += seconds * stage.steps
     used -= seconds * last.steps
+    if isinstance(trial.legs[-1].optimizer.schedule, Constant):  # type: ignore[attr-defined]
+        seconds /= 4  # the number does not matter to it: the clock ends the run
     return (*before, replace(last, steps=max(10, int((budget - used) / seconds))))
 
 
-def run(name: str, optimizer: str, seed: int, budget: float) -> dict[str, Any]:
+def run(name: str, method: str, seed: int, budget: float) -> dict[str, Any]:
     """One run, as an entry of the results."""
     row = ROWS[name]
-    stages = _stages(row, METHODS[optimizer], seed, budget)
+    stages = _stages(row, METHODS[method], seed, budget)
     training = _start(row, stages, seed)
     curve, spent, message, due = list[tuple[float, float]](), 0.0, "done", 0.0
     while training.step_number < training.total_steps and spent < budget:
@@ -199,7 +189,7 @@ def run(name: str, optimizer: str, seed: int, budget: float) -> dict[str, Any]:
     final, baselines = _error(training), training.baselines()
     return {
         "row": name,
-        "optimizer": optimizer,
+        "method": method,
         "seed": seed,
         "budget": budget,
         "relative_l2": final,
@@ -211,7 +201,7 @@ def run(name: str, optimizer: str, seed: int, budget: float) -> dict[str, Any]:
         "baselines": {key: value.relative_l2 if value else None for key, value in baselines.items()},
         "end": message,
         "notes": list(training.notes),
-        **_surroundings(),
+        **_surroundings(row),
     }
 
 
@@ -221,7 +211,7 @@ def _error(training: Training) -> float:
     return errors.relative_l2
 
 
-def _surroundings() -> dict[str, Any]:
+def _surroundings(row: Row) -> dict[str, Any]:
     head = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True, check=False)
     return {
@@ -229,107 +219,8 @@ def _surroundings() -> dict[str, Any]:
         "commit": commit.stdout.strip(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread",
         "torch": torch.__version__,
+        "network": f"{row.network.width} × {row.network.depth}, {row.network.activation}",
     }
-
-
-def page(results: list[dict[str, Any]]) -> str:
-    """The page: one table per budget, then the curves of error against time."""
-    parts = [_HEAD]
-    budgets = sorted({_budget_name(each) for each in results})
-    for name in budgets:
-        here = [each for each in results if _budget_name(each) == name]
-        parts.append(f"## {name}\n\n{_table(here)}\n")
-    if results:
-        parts.append(f"## Error against time\n\n{_CURVES}\n\n{_curves(results)}\n")
-        parts.append(_conditions(results))
-    return "\n".join(parts)
-
-
-_HEAD = """# The accuracy that a time budget buys
-
-<!-- Written by `python benchmarks/accuracy.py`; change the text there. -->
-
-Relative L2 errors after a fixed time of training on one thread of a CPU, in float64, for problems whose exact solution
-is known. Of several seeds the **worst** is shown. *Affine* is the best affine function in the place of the network, a
-trivial answer; *at most* is what the row is to reach, *aim* what would be good. An error that meets its limit is bold.
-
-All optimizers here are pinnx's own. Other packages are not measured on this page yet.
-
-Made by `python benchmarks/accuracy.py`, which goes on where it stopped; rows that are missing have not been run yet.
-"""
-
-_CURVES = (
-    "The first seed's error after a tenth, a fifth, a half and the whole of the time. A method whose schedule falls is "
-    "not meant to be stopped before its end."
-)
-
-
-def _budget_name(result: dict[str, Any]) -> str:
-    own = 60 * ROWS[result["row"]].minutes
-    return "The rows' own budgets" if result["budget"] == own else f"{result['budget']:g} seconds a run"
-
-
-def _limits(name: str, affine: float | None) -> tuple[float | None, float | None]:
-    if name in AFFINE_FRACTIONS and affine is not None:
-        limit, aim = AFFINE_FRACTIONS[name]
-        return limit * affine, aim * affine
-    return ROWS[name].limit, ROWS[name].aim
-
-
-def _table(results: list[dict[str, Any]]) -> str:
-    shown = [method for method in METHODS if any(each["optimizer"] == method for each in results)]
-    lines = [
-        f"| problem | time | affine | at most | aim | {' | '.join(shown)} | seeds |",
-        f"| --- |{' ---: |' * (len(shown) + 5)}",
-    ]
-    for name in ROWS:
-        here = [each for each in results if each["row"] == name]
-        if not here:
-            continue
-        affine = here[0]["baselines"]["affine"]
-        limit, aim = _limits(name, affine)
-        cells = [_cell([e["relative_l2"] for e in here if e["optimizer"] == method], limit) for method in shown]
-        numbers = [_number(affine), _number(limit), _number(aim)]
-        seeds = len({each["seed"] for each in here})
-        minutes = f"{here[0]['budget'] / 60:g} min"
-        lines.append(f"| {name} | {minutes} | {' | '.join([*numbers, *cells])} | {seeds} |")
-    return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1e}"
-
-
-def _cell(errors: list[float], limit: float | None) -> str:
-    if not errors:
-        return "–"
-    worst = max(errors)
-    return f"**{worst:.1e}**" if limit is not None and worst <= limit else f"{worst:.1e}"
-
-
-def _curves(results: list[dict[str, Any]]) -> str:
-    lines = ["| problem | optimizer | steps | 10 % | 20 % | 50 % | 100 % |", "| --- | --- |" + " ---: |" * 5]
-    for each in sorted(results, key=lambda each: (list(ROWS).index(each["row"]), each["budget"])):
-        if each["seed"] != SEEDS[0]:
-            continue
-        cells = []
-        for fraction in (0.1, 0.2, 0.5):
-            reached = [error for seconds, error in each["curve"] if seconds <= fraction * each["budget"] + 1e-9]
-            cells.append(_number(reached[-1] if reached else None))
-        cells.append(_number(each["relative_l2"]))
-        label = f"{each['row']}, {each['budget']:g} s"
-        lines.append(f"| {label} | {each['optimizer']} | {each['steps']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _conditions(results: list[dict[str, Any]]) -> str:
-    machines = sorted({f"{each['machine']}, torch {each['torch']}" for each in results})
-    commits = sorted({each["commit"] for each in results})
-    seconds = statistics.fsum(each["seconds"] for each in results)
-    return (
-        f"Measured on {'; '.join(machines)}; commits {', '.join(commits)}; {seconds / 3600:.1f} hours of CPU time of a "
-        "shared machine altogether.\n"
-    )
 
 
 if __name__ == "__main__":

@@ -346,8 +346,9 @@ class _Draw:
     def _tail(self, center: Tensor, shift: Tensor | None = None) -> Tensor:
         """The tail at center + shift, (K, n, m), each of them (K or 1, n or 1, h); a center may be (n, h).
 
-        By chunks of samples, which are computed again for the backward pass: no tensor of samples × points × width is
-        larger than the memory allows.
+        By chunks of samples, which are computed again for the backward pass, so that what the network makes of
+        samples × points × width is never larger than the memory allows. (Noise of its own for each point, and the
+        sites of Stein's derivatives along vectors in the row space, are of that size in any case.)
         """
         center = center if center.ndim == 3 else center[None]
         shift = center.new_zeros(1, 1, 1) if shift is None else shift

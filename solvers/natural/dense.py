@@ -31,6 +31,9 @@ class DenseJacobian(Jacobian):
     def adjoint(self, rows: Tensor) -> Tensor:
         return self.matrix.T @ rows
 
+    def rows(self) -> Tensor:
+        return self.matrix
+
 
 def jacobian_rows(residuals: Callable[[slice], Tensor], rows: int, parameters: Sequence[Tensor], chunk: int) -> Tensor:
     """J (rows, P) of residuals that depend on one point each.

@@ -24,6 +24,10 @@ class Jacobian(ABC):
     def adjoint(self, rows: Tensor) -> Tensor:
         """Jᵀ v: (N,) -> (P,)."""
 
+    @abstractmethod
+    def rows(self) -> Tensor:
+        """J itself, (N, P)."""
+
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """One vector of all entries, in order."""

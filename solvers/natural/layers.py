@@ -110,6 +110,13 @@ class Layer:
                     weighted = weighted.sum(1, keepdim=True) if slots.shared else weighted
                     weight.addmm_(weighted.flatten(0, 1).T, slots.inputs.flatten(0, 1))
 
+    def add_rows(self, weight: Tensor | None, bias: Tensor | None) -> None:
+        """Add this layer's part of J to the columns of weight (N, o·i) and bias (N, o)."""
+        if bias is not None:
+            bias += self._bias_rows()
+        if weight is not None:
+            self._fill(weight, self.groups, slice(0, self.outputs), self.inputs)
+
     def _bias_rows(self) -> Tensor:
         parts = []
         for size, group in zip(self.sizes, self.groups, strict=True):
@@ -134,15 +141,16 @@ class Layer:
         for start in range(0, self.outputs, step):
             width = min(step, self.outputs - start)
             rows = gram.new_zeros(len(gram), width * size)
-            for part, group in zip(rows.split(list(self.sizes)), groups, strict=True):
-                view = part.view(len(part), width, size)
-                for slots in group:
-                    left = slots.cotangents[..., start : start + width].permute(1, 2, 0)
-                    if slots.shared:
-                        view += left @ slots.inputs[:, 0]
-                    else:
-                        view.baddbmm_(left, slots.inputs.transpose(0, 1))
+            self._fill(rows, groups, slice(start, start + width), size)
             gram.addmm_(rows, rows.T)
+
+    def _fill(self, rows: Tensor, groups: Groups, neurons: slice, size: int) -> None:
+        """Add the derivatives in the weights of some output neurons, of `size` inputs each."""
+        for part, group in zip(rows.split(list(self.sizes)), groups, strict=True):
+            view = part.unflatten(1, (-1, size))
+            for slots in group:
+                left = slots.cotangents[..., neurons].permute(1, 2, 0)
+                view += left @ (slots.inputs[:, 0] if slots.shared else slots.inputs.transpose(0, 1))
 
     def _add_reduced(self, gram: Tensor, vectors: Tensor) -> None:
         """With z = Q q + z⊥, Q an orthonormal basis of the inputs that all points share: rows of Q's size for q, and
@@ -220,6 +228,14 @@ class LayerwiseJacobian(Jacobian):
         for layer in self.layers:
             layer.add_adjoint(rows, _pick(result, layer.weight), _pick(result, layer.bias))
         return flatten(result)
+
+    def rows(self) -> Tensor:
+        sizes = [parameter.numel() for parameter in self.parameters]
+        result = self.layers[0].like.new_zeros(sum(self.layers[0].sizes), sum(sizes))
+        parts = result.split(sizes, dim=1)
+        for layer in self.layers:
+            layer.add_rows(_pick(parts, layer.weight), _pick(parts, layer.bias))
+        return result
 
 
 def _pick(tensors: Sequence[Tensor], index: int | None) -> Tensor | None:

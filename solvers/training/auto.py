@@ -11,17 +11,20 @@ import torch
 from torch.nn import Parameter
 
 from pinnx.errors import UnsupportedError
+from pinnx.solvers.natural.normal_equations import LARGEST_JACOBIAN
 from pinnx.solvers.training.adam import Adam
 from pinnx.solvers.training.base import Optimizer, Situation
-from pinnx.solvers.training.natural_gradient import Spring
+from pinnx.solvers.training.natural_gradient import Engd, Spring
 from pinnx.solvers.training.quasi_newton import SelfScaled
 from pinnx.solvers.training.soap import Soap
 
-#: Up to this many parameters and coordinates, a dense quasi-Newton matrix on fixed points is the best choice: its
-#: update costs no more than a gradient, and the points fill the domain.
-DENSE_PARAMETERS, DENSE_COORDINATES = 3000, 3
-#: Up to this many residuals a step, their Gram matrix takes 0.2 GB with its factor, and some seconds of one CPU core.
-GRAM_RESIDUALS = 3000
+#: Up to so many residuals a step, or parameters where they are fewer, the matrix of a second-order step takes 0.2 GB
+#: with its factor, and some seconds of one CPU core.
+LARGEST_MATRIX = 3000
+#: Up to so many coordinates, a few thousand points fill the domain: there is little between them to go wrong.
+FEW_COORDINATES = 3
+#: From so many on a batch leaves most directions open, and a step that fits it exactly does harm in them.
+MANY_COORDINATES = 50
 
 
 @final
@@ -44,10 +47,20 @@ class AutoOptimizer(Optimizer):
             return _first_order("second-order steps would fit the noise of stochastic derivatives")
         if situation.precision != "float64":
             return _first_order('second-order steps need solver.precision = "float64"')
-        if size <= DENSE_PARAMETERS and situation.coordinates <= DENSE_COORDINATES:
-            return SelfScaled(), f"a dense matrix of {size} × {size} is small, and fixed points fill the domain"
-        if rows <= GRAM_RESIDUALS:
-            return Spring(), f"the Gram matrix of {rows} residuals is small beside {size} parameters"
+        if rows < size and rows <= LARGEST_MATRIX:
+            why = f"the Gram matrix of {rows} residuals is small beside {size} parameters"
+            if situation.coordinates >= MANY_COORDINATES:
+                return Spring(damping=1e-5), f"{why}; with much damping, because a batch says little of so many axes"
+            return Spring(), why
+        if size <= LARGEST_MATRIX and rows * size <= LARGEST_JACOBIAN:
+            if situation.coordinates <= FEW_COORDINATES:
+                return Spring(damping=1e-11), (
+                    f"{rows} residuals determine {size} parameters, and fill a domain of so few coordinates: little "
+                    "damping is safe"
+                )
+            return Engd(search="trust"), f"{rows} residuals determine {size} parameters, and each step its damping"
+        if size <= LARGEST_MATRIX:
+            return SelfScaled(), f"a dense matrix of {size} × {size} is small beside the Jacobian of {rows} residuals"
         return _first_order(
             f"the Gram matrix of {rows} residuals and a dense matrix for {size} parameters are too large"
         )

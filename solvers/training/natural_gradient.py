@@ -14,7 +14,7 @@ by Goldshlager, Abrahamsen, Lin, J. Comput. Phys. 516 (2024), 113351 (arXiv 2401
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, final
 
@@ -24,20 +24,24 @@ from torch.nn import Parameter
 
 from pinnx.errors import DivergedError
 from pinnx.options import at_least, between, check_limits, option, positive
-from pinnx.solvers.natural.jacobian import unflatten
+from pinnx.solvers.natural.jacobian import Jacobian, unflatten
 from pinnx.solvers.natural.least_squares import Linearization
+from pinnx.solvers.natural.normal_equations import ESCALATION, NormalEquations
 from pinnx.solvers.training.base import Optimizer, Situation
 from pinnx.solvers.training.schedules import Constant, Linear, Schedule
 
 Search = Literal["walk", "grid", "none"]
+TrustOrSearch = Literal["trust", "walk", "grid", "none"]
 
 #: Halvings of the longest step that a search tries at most, as published.
 HALVINGS = 30
-#: Factor of a damping that was too small, for the Cholesky factorization or for a good step, and of one that was not.
-ESCALATION, RELAXATION = 10.0, 0.5
+#: Factor of a damping that turned out larger than need be.
+RELAXATION = 0.5
 #: A search that ends below this fraction of the longest step has left the reach of the linear model.
 TINY = 2.0**-6
-
+#: Levenberg and Marquardt: the damping of the first step, how often it rises in a step at most, and by which factors it
+#: rises and falls.
+FIRST_DAMPING, TRUST_TRIALS, TRUST_RISE, TRUST_FALL = 1e-3, 12, 4.0, 1 / 3
 
 _SEARCH_DOC = (
     "step length, on the same batch: the best of the longest one and its 30 halves (grid), the nearest minimum among "
@@ -73,7 +77,12 @@ class NaturalGradient(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, parameters: Iterable[Parameter], learning_rate: float, momentum: float, damping: float, search: Search
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: float,
+        momentum: float,
+        damping: float,
+        search: TrustOrSearch,
     ):
         super().__init__(parameters, {"lr": learning_rate})
         self.momentum, self.damping, self.search = momentum, damping, search
@@ -89,21 +98,29 @@ class NaturalGradient(torch.optim.Optimizer):
             DivergedError: no step length gives a finite loss; the parameters stay.
         """
         batch: Residuals = closure
-        state = self.state[self.trained[0]]
         linear = batch.linearize()
-        jacobian, mu = linear.jacobian, self.momentum
+        gradient_norm = 2 * float(linear.jacobian.adjoint(linear.residuals).norm())
+        move = self._trusted if self.search == "trust" else self._searched
+        damping, length = move(batch, linear.residuals, linear.jacobian, linear.loss)
+        terms = {f"loss/{name}": value for name, value in linear.terms.items()}
+        found = {"gradient_norm": gradient_norm, "damping": damping, "step_length": length}
+        self.metrics = {"loss": linear.loss, **terms, **found}
+        return linear.loss
+
+    def _searched(self, batch: Residuals, residuals: Tensor, jacobian: Jacobian, loss: float) -> tuple[float, float]:
+        """Solve once and search along the direction; damping and step length."""
+        state, mu = self.state[self.trained[0]], self.momentum
         count = state.get("count", 0) + 1
-        direction, target = None, -linear.residuals
+        direction, target = None, -residuals
         if mu and "momentum" in state:
             direction = mu * state["momentum"]
             target = target - jacobian.apply(direction)
-        solution, damping = self._solve(jacobian.gram(), target, state.get("damping", 0.0))
-        natural = jacobian.adjoint(solution)
+        system = self._system(jacobian, len(target))
+        natural, damping = system.solve(target, max(self.damping, state.get("damping", 0.0)))
+        del system  # large, and of no use to the search
         direction = natural if direction is None else direction + natural
-        bias = math.sqrt(1 - mu ** (2 * count))
-        gradient_norm = 2 * float(jacobian.adjoint(linear.residuals).norm())
-        del jacobian
-        length = self._move(batch, direction / bias, linear.loss, state.get("length", math.inf))
+        step = direction / math.sqrt(1 - mu ** (2 * count))
+        length = self._move(batch, step, loss, state.get("length", math.inf))
         state |= {"count": count, "momentum": direction, "length": length}
         if not mu:
             del state["momentum"]
@@ -112,28 +129,38 @@ class NaturalGradient(torch.optim.Optimizer):
             escalated = state["damping"]
             state.clear()
             state["damping"] = escalated
-        terms = {f"loss/{name}": value for name, value in linear.terms.items()}
-        found = {"gradient_norm": gradient_norm, "damping": damping, "step_length": length}
-        self.metrics = {"loss": linear.loss, **terms, **found}
-        return linear.loss
+        return damping, length
 
-    def _solve(self, gram: Tensor, right: Tensor, last: float) -> tuple[Tensor, float]:
-        """(K + λI)⁻¹ times a vector, with the smallest damping that the factorization bears."""
-        mean = gram.diagonal().mean()
-        if not bool(torch.isfinite(mean)) or not bool(mean > 0):
-            raise DivergedError(
-                "the derivatives of the residuals in the parameters are not finite or all vanish; try another seed, or "
-                "steps of adam first"
-            )
-        damping, diagonal = max(self.damping, last), gram.diagonal().clone()
-        while True:
-            gram.diagonal().copy_(diagonal + damping * mean)
-            factor, info = torch.linalg.cholesky_ex(gram)
-            if not bool(info):
-                solution = torch.cholesky_solve(right[:, None], factor)[:, 0]
-                if bool(torch.isfinite(solution).all()):
-                    return solution, damping
-            damping *= ESCALATION
+    def _system(self, jacobian: Jacobian, count: int) -> NormalEquations:
+        return NormalEquations(jacobian, count, sum(parameter.numel() for parameter in self.trained))
+
+    def _trusted(self, batch: Residuals, residuals: Tensor, jacobian: Jacobian, loss: float) -> tuple[float, float]:
+        """Levenberg and Marquardt: more damping until the step lowers the loss, less after a step that did at once.
+
+        Returns:
+            The damping of the step, and its length; 0 where no damping gives a descent, and the parameters stay.
+        """
+        state, system = self.state[self.trained[0]], self._system(jacobian, len(residuals))
+        longest, start = self.param_groups[0]["lr"], [parameter.detach().clone() for parameter in self.trained]
+        damping, tries = max(self.damping, state.get("damping", FIRST_DAMPING)), 0
+        for tries in range(TRUST_TRIALS):
+            direction, damping = system.solve(-residuals, damping)
+            parts = unflatten(direction, self.trained)
+            for length in (longest, longest / 2, longest / 4):
+                self._place(start, parts, length)
+                if batch.loss() < loss:
+                    kept = tries == 0 and length == longest
+                    state["damping"] = damping * (TRUST_FALL if kept else 1.0 if length > longest / 4 else 2.0)
+                    return damping, length
+            damping *= TRUST_RISE
+        state["damping"] = damping
+        self._place(start, start, 0.0)
+        return damping, 0.0
+
+    def _place(self, start: list[Tensor], parts: Sequence[Tensor], length: float) -> None:
+        """Put the parameters where they are after a step of a length."""
+        for parameter, old, part in zip(self.trained, start, parts, strict=True):
+            torch.add(old, part, alpha=length, out=parameter)
 
     def _next_damping(self, damping: float, length: float) -> float:
         """Where the next step begins: more damping after a search that fell back to a tiny step, else less."""
@@ -146,12 +173,8 @@ class NaturalGradient(torch.optim.Optimizer):
         start = [parameter.detach().clone() for parameter in self.trained]
         parts = unflatten(direction, self.trained)
 
-        def place(length: float) -> None:
-            for parameter, old, part in zip(self.trained, start, parts, strict=True):
-                torch.add(old, part, alpha=length, out=parameter)
-
         def loss_at(length: float) -> float:
-            place(length)
+            self._place(start, parts, length)
             value = batch.loss()
             return value if math.isfinite(value) else math.inf
 
@@ -164,9 +187,9 @@ class NaturalGradient(torch.optim.Optimizer):
             length = longest
         # one that does not lower the loss is taken too, as published: it ends at a step of nearly zero
         if self.search != "none" and not math.isfinite(loss_at(length)):
-            place(0.0)
+            self._place(start, parts, 0.0)
             raise DivergedError("no step length gives a finite loss; try a larger solver.optimizer.damping")
-        place(length)
+        self._place(start, parts, length)
         return length
 
 
@@ -189,7 +212,7 @@ def walk(loss_at: Callable[[float], float], start: float, longest: float, before
     return best
 
 
-def _refusal(situation: Situation, search: Search) -> str | None:
+def _refusal(situation: Situation, search: TrustOrSearch) -> str | None:
     if situation.precision != "float64":
         return (
             'needs solver.precision = "float64": its Gram matrix squares the condition number of the Jacobian, and in '
@@ -215,8 +238,8 @@ class Engd(Optimizer):
     needs = "residuals"
     learning_rate: float = option(1.0, "longest step, or every step where there is no search", positive)
     schedule: Schedule = option(Constant, "how the learning rate changes over the run")
-    damping: float = option(1e-10, "damping relative to the mean diagonal entry of the Gram matrix", positive)
-    search: Search = option("walk", _SEARCH_DOC)
+    damping: float = option(1e-10, "least damping, relative to the mean diagonal entry of the Gram matrix", positive)
+    search: TrustOrSearch = option("walk", f"{_SEARCH_DOC}; or the full step with as much damping as it needs (trust)")
 
     def __post_init__(self) -> None:
         check_limits(self)

@@ -32,6 +32,7 @@ def assert_same(least, batch) -> None:
         (jacobian.gram(), dense @ dense.T),
         (jacobian.adjoint(rows), dense.T @ rows),
         (jacobian.apply(direction), dense @ direction),
+        (jacobian.rows(), dense),
     ):
         assert float((found - expected).abs().max()) <= EXACT * float(expected.abs().max())
 

@@ -9,10 +9,10 @@ import torch
 
 from pinnx.errors import DivergedError, UnsupportedError
 from pinnx.solvers.derivatives import Autodiff, Hutchinson, Smoothing
+from pinnx.solvers.natural import DenseJacobian, LeastSquares, Linearization
 from pinnx.solvers.natural.jacobian import flatten
-from pinnx.solvers.natural.least_squares import LeastSquares
 from pinnx.solvers.training import Constant, Engd, Spring
-from pinnx.solvers.training.natural_gradient import NaturalGradient, walk
+from pinnx.solvers.training.natural_gradient import FIRST_DAMPING, TRUST_RISE, NaturalGradient, walk
 from tests.solvers.test_pinn import relative_l2, run, start
 from tests.solvers.toys import Coupled, Decay
 from tests.training.kit import explicit_jacobian
@@ -38,10 +38,12 @@ def moved(training) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
 
 @pytest.mark.parametrize("equation", [Decay(hard=False), Coupled()], ids=["soft", "system"])
 @pytest.mark.parametrize("derivatives", [None, Autodiff()], ids=["layers", "dense"])
-def test_a_step_is_the_dense_gauss_newton_step(equation, derivatives) -> None:
+@pytest.mark.parametrize("points", [25, 300], ids=["fewer-residuals", "more-residuals"])  # than parameters
+def test_a_step_is_the_dense_gauss_newton_step(equation, derivatives, points: int) -> None:
     options = {} if derivatives is None else {"derivatives": derivatives}
     engd = Engd(search="none", damping=1e-4, learning_rate=0.5)
-    training = start(equation, optimizer=engd, points=25, condition_points=9, **options)
+    training = start(equation, optimizer=engd, points=points, condition_points=9, **options)
+    assert (points > training.parameters) == (points == 300)
     for _ in range(2):
         before, change, metrics = moved(training)
         expected = 0.5 * dense_step(training, before, 1e-4)
@@ -99,6 +101,50 @@ def test_the_damping_grows_after_tiny_steps_and_falls_after_good_ones() -> None:
     assert optimizer._next_damping(1e-4, 0.5) == pytest.approx(5e-5)
 
 
+@pytest.mark.parametrize("points", [15, 250], ids=["fewer-residuals", "more-residuals"])
+def test_trust_steps_are_damped_gauss_newton_steps_that_descend(points: int) -> None:
+    training = start(Decay(hard=False), optimizer=Engd(search="trust"), points=points, resample_every=0)
+    losses, dampings = [], []
+    for _ in range(12):
+        before, change, metrics = moved(training)
+        expected = metrics["step_length"] * dense_step(training, before, metrics["damping"])
+        assert float((change - expected).norm()) < 1e-6 * float(expected.norm())
+        losses.append(metrics["loss"])
+        dampings.append(metrics["damping"])
+    assert all(later < earlier for earlier, later in zip(losses, losses[1:], strict=False))
+    assert dampings[0] >= FIRST_DAMPING
+    assert min(dampings) < dampings[0] / 9  # two falls in a row, at least
+
+
+class Cliff:
+    """Residuals r(θ) = (θ − 1, 0.1 θ) whose loss is lower only for steps shorter than `reach`."""
+
+    def __init__(self, part: torch.nn.Parameter, reach: float):
+        self.part, self.reach, self.start = part, reach, float(part.detach())
+
+    def linearize(self) -> Linearization:
+        x = self.part.detach()
+        residuals, matrix = torch.stack([x[0] - 1, 0.1 * x[0]]), torch.tensor([[1.0], [0.1]], dtype=x.dtype)
+        return Linearization(residuals, DenseJacobian(matrix), {"residual": float(residuals.square().sum())})
+
+    def loss(self) -> float:
+        here = self.linearize().loss
+        return here if abs(float(self.part.detach()) - self.start) < self.reach else float("nan")
+
+
+def test_the_damping_of_trust_rises_until_the_step_descends() -> None:
+    part = torch.nn.Parameter(torch.tensor([0.0], dtype=torch.float64))
+    optimizer = NaturalGradient([part], 1.0, 0.0, 1e-10, "trust")
+    optimizer.step(Cliff(part, 0.01))
+    assert optimizer.metrics["damping"] == pytest.approx(FIRST_DAMPING * TRUST_RISE**8)
+    assert optimizer.metrics["step_length"] == 0.25
+    before = float(part.detach())
+    assert 0 < before < 0.01
+    optimizer.step(Cliff(part, 0.0))  # nothing descends: it stays
+    assert float(part.detach()) == before
+    assert optimizer.metrics["step_length"] == 0.0
+
+
 def test_line_searches() -> None:
     def bowl(length: float) -> float:
         return (length - 0.13) ** 2
@@ -117,10 +163,11 @@ def test_line_searches() -> None:
     "options",
     [
         {"optimizer": Engd()},
+        {"optimizer": Engd(search="trust"), "points": 200},
         {"optimizer": Spring(), "resample_every": 4},
         {"optimizer": Spring(search="none"), "derivatives": Hutchinson(samples=4)},
     ],
-    ids=["engd", "spring", "stochastic"],
+    ids=["engd", "trust", "spring", "stochastic"],
 )
 def test_resuming_is_bitwise_the_same(options) -> None:
     options = {"steps": 12, "points": 20, **options}

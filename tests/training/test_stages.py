@@ -15,7 +15,7 @@ from pinnx.networks import Mlp
 from pinnx.solvers.derivatives import Hutchinson
 from pinnx.solvers.pinn import Pinn
 from pinnx.solvers.training import Adam, AutoOptimizer, Engd, Lbfgs, SelfScaled, Situation, Soap, Spring, Stage
-from pinnx.solvers.training.auto import DENSE_PARAMETERS, GRAM_RESIDUALS
+from pinnx.solvers.training.auto import LARGEST_MATRIX
 from tests.solvers.test_pinn import run, start
 from tests.solvers.toys import Decay
 
@@ -112,10 +112,13 @@ def test_a_stage_that_cannot_work_is_refused_at_the_start() -> None:
 @pytest.mark.parametrize(
     ("situation", "kind", "why"),
     [
-        (Situation(1341, 2000, "float64", coordinates=2), SelfScaled, "a dense matrix of 1341 × 1341"),
-        (Situation(1341, 300, "float64", coordinates=11), Spring, "the Gram matrix of 300 residuals"),
-        (Situation(DENSE_PARAMETERS + 1, 300, "float64", coordinates=2), Spring, "small beside 3001 parameters"),
-        (Situation(10**6, GRAM_RESIDUALS + 1, "float64", coordinates=9), Soap, "are too large"),
+        (Situation(1341, 2000, "float64", coordinates=2), Spring, "2000 residuals determine 1341 parameters, and fill"),
+        (Situation(1341, 2000, "float64", coordinates=4), Engd, "2000 residuals determine 1341 parameters"),
+        (Situation(1341, 300, "float64", coordinates=2), Spring, "the Gram matrix of 300 residuals"),
+        (Situation(1341, 300, "float64", coordinates=50), Spring, "with much damping"),
+        (Situation(3000, 100_000, "float64", coordinates=4), SelfScaled, "small beside the Jacobian of 100000"),
+        (Situation(10**6, LARGEST_MATRIX, "float64", coordinates=9), Spring, "small beside 1000000 parameters"),
+        (Situation(10**6, LARGEST_MATRIX + 1, "float64", coordinates=9), Soap, "are too large"),
         (Situation(1341, 300, "float32", coordinates=2), Soap, 'need solver.precision = "float64"'),
         (Situation(1341, 300, "float64", stochastic=True), Soap, "the noise of stochastic"),
     ],
@@ -128,6 +131,15 @@ def test_the_choice_is_said_with_its_reason(situation: Situation, kind: type, wh
     assert why in reason
 
 
+def test_auto_damps_by_how_much_a_batch_determines() -> None:
+    def damping(rows: int, coordinates: int) -> float:
+        chosen, _ = AutoOptimizer().choose(Situation(1341, rows, "float64", coordinates=coordinates))
+        assert isinstance(chosen, Spring)
+        return chosen.damping
+
+    assert damping(2000, 2) < damping(300, 2) == damping(300, 49) < damping(300, 50)
+
+
 def test_without_soap_it_is_adam(monkeypatch) -> None:
     monkeypatch.setattr("pinnx.solvers.training.auto.find_spec", lambda name: None)
     optimizer, reason = AutoOptimizer().choose(Situation(10, 10, "float32"))
@@ -138,7 +150,7 @@ def test_without_soap_it_is_adam(monkeypatch) -> None:
 
 def test_auto_trains_and_says_what_it_chose() -> None:
     training = start(optimizer=AutoOptimizer(), steps=2)
-    assert any("optimizer: ssbroyden" in note for note in training.notes)
+    assert any("optimizer: spring" in note for note in training.notes)
     run(training, 2)
     stochastic = start(optimizer=AutoOptimizer(), steps=2, derivatives=Hutchinson(samples=2))
     assert any("optimizer: soap" in note for note in stochastic.notes)
