@@ -11,20 +11,24 @@ from pinnx.equations.allen_cahn import AllenCahn
 from pinnx.equations.burgers import Burgers
 from pinnx.equations.burgers_1d import ClassicalBurgers
 from pinnx.equations.fokker_planck import FokkerPlanck
+from pinnx.equations.gaussian_peak import GaussianPeak
 from pinnx.equations.heat import Heat
 from pinnx.equations.hjb import HamiltonJacobiBellman
 from pinnx.equations.log_fokker_planck import LogFokkerPlanck
 from pinnx.equations.poisson import Poisson
 from pinnx.equations.sine_gordon import SineGordon
+from pinnx.equations.two_peaks import TwoPeaks
 
 __all__ = [
     "AllenCahn",
     "Burgers",
     "ClassicalBurgers",
     "FokkerPlanck",
+    "GaussianPeak",
     "HamiltonJacobiBellman",
     "Heat",
     "LogFokkerPlanck",
     "Poisson",
     "SineGordon",
+    "TwoPeaks",
 ]

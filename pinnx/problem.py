@@ -80,6 +80,7 @@ class Problem:
         conditions: soft conditions, empty where the trial solution meets them all.
         exact: the exact solution or a reference of known accuracy, one per unknown; only ever used to measure errors.
         test_points: number of points of the error measure.
+        test_domain: from whose law these are drawn, where uniform points would miss the solution; by default `domain`.
     """
 
     equation: Equation
@@ -88,6 +89,7 @@ class Problem:
     conditions: tuple[Condition, ...] = ()
     exact: Known | tuple[Known, ...] | None = None
     test_points: int = 20_000
+    test_domain: Domain | None = None
 
     @property
     def trials(self) -> tuple[TrialSolution, ...]:

@@ -18,6 +18,7 @@ from pinnx.errors import UnsupportedError
 from pinnx.expr import Atom, Evaluator, Expr, Gradient, Points, atoms, degree, with_explicit_values, with_slots
 from pinnx.networks.base import Network
 from pinnx.solvers.derivatives.base import DerivativeEstimator
+from pinnx.solvers.weights import weighted_mean
 
 Correction = Literal["biased", "unbiased-loss", "unbiased", "hybrid"]
 Realization = Literal["u-statistic", "independent"]
@@ -141,7 +142,7 @@ class SquaredResiduals:
     def __call__(
         self, network: Network, points: Points, generator: torch.Generator, correction: Correction
     ) -> list[Tensor]:
-        """One scalar per residual: an estimate of the mean over the points of r²."""
+        """One scalar per residual: an estimate of the mean over the points of w r², with their weights w."""
         sizes = self.groups(correction, network)
         drawn = self.estimator.draw(network, points, self.requests, generator, sizes)
         slots = self.slots if correction == "unbiased" else 1
@@ -154,8 +155,8 @@ class SquaredResiduals:
         expressions = self.slotted if correction == "unbiased" else self.plain
         residuals = [evaluator(expr).expand(len(sizes), len(points)) for expr in expressions]
         if correction == "biased":
-            return [residual.square().mean() for residual in residuals]
-        return [independent_products(residual, slots).mean() for residual in residuals]
+            return [weighted_mean(residual.square(), points) for residual in residuals]
+        return [weighted_mean(independent_products(residual, slots), points) for residual in residuals]
 
 
 def independent_products(residuals: Tensor, slots: int) -> Tensor:

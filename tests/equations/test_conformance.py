@@ -39,3 +39,11 @@ class TestHeat(BuiltIn):
 
 class TestLogFokkerPlanck(BuiltIn):
     name = "log-fokker-planck"
+
+
+class TestTwoPeaks(BuiltIn):
+    name = "two-peaks"
+
+
+class TestGaussianPeak(BuiltIn):
+    name = "gaussian-peak"

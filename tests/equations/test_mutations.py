@@ -14,11 +14,13 @@ from pinnx.equations import (
     Burgers,
     ClassicalBurgers,
     FokkerPlanck,
+    GaussianPeak,
     HamiltonJacobiBellman,
     Heat,
     LogFokkerPlanck,
     Poisson,
     SineGordon,
+    TwoPeaks,
 )
 from pinnx.expr import Expr, Known, Points, Symbol, Unknown, add
 from pinnx.problem import Equation, Problem
@@ -40,6 +42,8 @@ SUBJECTS: list[Equation] = [
     Poisson(5, solution="quadratic"),
     Heat(5),
     LogFokkerPlanck(5),
+    TwoPeaks(sharpness=3.0),
+    GaussianPeak(5, sharpness=0.5),
 ]
 
 
