@@ -19,7 +19,7 @@ from pinnx.errors import MissingExtraError, UnsupportedError
 from pinnx.expr import Points
 
 #: Smallest slope of a spline and of its inverse: a layer's density ratio along one coordinate is at most its inverse.
-SLOPE = 1e-3
+SLOPE = 1e-2
 
 
 @final
@@ -88,7 +88,7 @@ class CubeFlow:
         parts = []
         with torch.random.fork_rng(devices=[]):  # zuko draws from torch's global generator; it is set again below
             for mask in _masks(columns, layers, generator):
-                hidden = {} if columns == 1 else {"hidden_features": (width, width)}
+                hidden = {} if columns == 1 else {"hidden_features": (width, width), "activation": torch.nn.Tanh}
                 parts.append(GeneralCouplingTransform(columns, mask=mask, **hidden, **common))
         self.module = LazyComposedTransform(*parts).to(generator.device, dtype)
         self._initialize(generator)
@@ -96,7 +96,7 @@ class CubeFlow:
     def _initialize(self, generator: torch.Generator) -> None:
         """Uniform weights from the generator, and zeros where splines are read off: equal bins are the identity."""
         for part in self.module.modules():
-            linear = [each for each in part.children() if isinstance(each, torch.nn.Linear)]
+            linear: list[Any] = [each for each in part.children() if hasattr(each, "in_features") and hasattr(each, "bias")]
             for layer in linear:
                 bound = layer.in_features**-0.5
                 torch.nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
