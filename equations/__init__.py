@@ -13,6 +13,7 @@ from pinnx.equations.burgers_1d import ClassicalBurgers
 from pinnx.equations.darcy import Darcy
 from pinnx.equations.diffusion_sorption import DiffusionSorption
 from pinnx.equations.fokker_planck import FokkerPlanck
+from pinnx.equations.gaussian_peak import GaussianPeak
 from pinnx.equations.heat import Heat
 from pinnx.equations.hjb import HamiltonJacobiBellman
 from pinnx.equations.log_fokker_planck import LogFokkerPlanck
@@ -20,6 +21,7 @@ from pinnx.equations.navier_stokes import NavierStokes
 from pinnx.equations.poisson import Poisson
 from pinnx.equations.random_burgers import RandomBurgers
 from pinnx.equations.sine_gordon import SineGordon
+from pinnx.equations.two_peaks import TwoPeaks
 
 __all__ = [
     "AllenCahn",
@@ -28,6 +30,7 @@ __all__ = [
     "Darcy",
     "DiffusionSorption",
     "FokkerPlanck",
+    "GaussianPeak",
     "HamiltonJacobiBellman",
     "Heat",
     "LogFokkerPlanck",
@@ -35,4 +38,5 @@ __all__ = [
     "Poisson",
     "RandomBurgers",
     "SineGordon",
+    "TwoPeaks",
 ]

@@ -85,6 +85,7 @@ class Problem:
         exact: the exact solution or a reference of known accuracy, one per unknown; only ever used to measure errors.
         test_points: number of points of the error measure.
         instances: the family of instances, where the problem is one of many: an operator is solved for.
+        test_domain: from whose law these are drawn, where uniform points would miss the solution; by default `domain`.
     """
 
     equation: Equation
@@ -94,6 +95,7 @@ class Problem:
     exact: Known | tuple[Known, ...] | None = None
     test_points: int = 20_000
     instances: Family | None = None
+    test_domain: Domain | None = None
 
     @property
     def trials(self) -> tuple[TrialSolution, ...]:

@@ -42,7 +42,7 @@ class Errors:
 
 
 class TestSet:
-    """Fixed test points, drawn from the domain's own law in float64, in chunks that fit in memory.
+    """Fixed test points, drawn from the law of the problem's test domain in float64, in chunks that fit in memory.
 
     Args:
         problem: gives the domain, the exact solution and the number of points.
@@ -63,8 +63,9 @@ class TestSet:
     def chunks(self) -> Iterator[Points]:
         """The points, the same ones each time."""
         generator = torch.Generator(self.device).manual_seed(self.seed)
+        domain = self.problem.test_domain or self.problem.domain
         for start in range(0, self.count, self._chunk):
-            yield self.problem.domain.sample(min(self._chunk, self.count - start), generator)
+            yield domain.sample(min(self._chunk, self.count - start), generator)
 
     def exact(self) -> list[Tensor]:
         """The exact solution on each chunk, (n, m); computed once."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from pinnx.expr import Expr, Points, atoms
 from pinnx.solvers.derivatives.sampled import Correction, SampledEstimator, SquaredResiduals
 from pinnx.solvers.system import ResidualSystem
+from pinnx.solvers.weights import weighted_mean
 
 #: The biased loss has stopped falling when it falls by less than this fraction …
 PLATEAU_FALL = 0.05
@@ -48,7 +49,7 @@ class Loss(ABC):
 
     @abstractmethod
     def squares(self, expressions: tuple[Expr, ...], points: Points, generator: torch.Generator) -> list[Tensor]:
-        """One estimate of the mean square over the points per expression."""
+        """One estimate per expression of the mean square over the points, with their weights."""
 
     def count(self, batch: Sequence[Points]) -> None:
         """Count the network evaluations of one call of `terms`."""
@@ -72,7 +73,8 @@ class ExactLoss(Loss):
     """The loss with exact derivatives."""
 
     def squares(self, expressions: tuple[Expr, ...], points: Points, generator: torch.Generator) -> list[Tensor]:
-        return [values.square().mean() for values in self.system.values(expressions, points, generator)]
+        values = self.system.values(expressions, points, generator)
+        return [weighted_mean(each.square(), points) for each in values]
 
 
 @final

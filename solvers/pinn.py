@@ -24,12 +24,17 @@ from pinnx.solvers.diagnostics import Diagnostics, Which, diagnose
 from pinnx.solvers.errors import Errors, TestSet, baselines
 from pinnx.solvers.loss import loss_for
 from pinnx.solvers.natural import LeastSquares, Linearization
+from pinnx.solvers.probe import Probe
+from pinnx.solvers.sampling.base import Law, Resampling, Sampler
+from pinnx.solvers.sampling.batches import Batches
+from pinnx.solvers.sampling.uniform import Uniform
 from pinnx.solvers.solution import TEST_SEED, Solution, build_network
 from pinnx.solvers.split import Split, Whole
 from pinnx.solvers.system import ResidualSystem, require_single
 from pinnx.solvers.training.adam import Adam
 from pinnx.solvers.training.base import Optimizer, Situation
 from pinnx.solvers.training.stages import Leg, Stage, legs_of
+from pinnx.solvers.weighting.base import Circumstances, Weighting
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -46,8 +51,12 @@ class Pinn(Solver):
     precision: Literal["float32", "float64"] = option("float32", "floating-point format of network and points")
     sampling: Literal["uniform", "sobol"] = option("uniform", "how collocation points are drawn")
     resample_every: int | None = option(
-        None, "steps between fresh points; 0 keeps the first; default 1, or 0 for L-BFGS", at_least(0)
+        None,
+        "steps between fresh points; 0 keeps the first; default 1, or 0 for L-BFGS; adaptive points have their own",
+        at_least(0),
     )
+    resampling: Resampling = option(Uniform, "which collocation points are chosen")
+    weighting: tuple[Weighting, ...] = option((), "weights that change during the training, multiplied where several")
     derivatives: DerivativeEstimator = option(Auto, "how derivatives of the network are obtained")
     optimizer: Optimizer = option(Adam, "how parameters move")
     stage: tuple[Stage, ...] = option((), "optimizers one after the other, in the place of `steps` and `optimizer`")
@@ -93,8 +102,7 @@ class PinnTraining(Training):
         if any(leg.optimizer.needs == "residuals" for leg in self.legs):
             self._squares = LeastSquares(self.system, self.trainable, self.loss.names)
             self.notes += (self._squares.note,)
-        self._batch: list[Points] | None = None
-        self._batch_state = self.generator.get_state()
+        self.batches = self._choose_points()
         self._terms: Callable[..., dict[str, Tensor]] = self.loss.terms
         if options.compile and self.system.estimator.stochastic:
             self.system.network = CompiledTail(self.network)
@@ -107,7 +115,8 @@ class PinnTraining(Training):
     def step(self) -> dict[str, float]:
         if self.step_number >= self.leg.start + self.leg.steps and self._stage + 1 < len(self.legs):
             self._enter(self._stage + 1)
-        self._draw()
+        if self.batches.prepare(self.leg, self.step_number, self.generator):
+            self._forget_loss()
         rate = self.leg.learning_rate(self.step_number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -128,7 +137,7 @@ class PinnTraining(Training):
             raise
         self.step_number += 1
         seen = calls[getattr(self.optimizer, "reported", 0)] if calls else {}
-        metrics = {**seen, "learning_rate": rate, **getattr(self.optimizer, "metrics", {})}
+        metrics = {**seen, "learning_rate": rate, **getattr(self.optimizer, "metrics", {}), **self.batches.metrics}
         return metrics | self.loss.observe(self.step_number, metrics["loss"])
 
     def evaluate(self) -> Errors | None:
@@ -138,7 +147,7 @@ class PinnTraining(Training):
         return baselines(self._test_set())
 
     def diagnose(self, which: Which = "own", seconds: float = 0.5) -> Diagnostics:
-        batch = self._sample(torch.Generator(self.device).manual_seed(DIAGNOSTICS_SEED))
+        batch = self.batches.plain(self.leg, torch.Generator(self.device).manual_seed(DIAGNOSTICS_SEED))
         estimator, steps = self.options.derivatives, self.total_steps
         return diagnose(self.problem, self.network, estimator, batch, which=which, seconds=seconds, total_steps=steps)
 
@@ -157,8 +166,8 @@ class PinnTraining(Training):
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            "batch_generator": self._batch_state,
             "loss": self.loss.state_dict(),
+            **self.batches.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -166,35 +175,27 @@ class PinnTraining(Training):
         self._enter(state.get("stage", 0))
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.batches.load_state_dict(state, self.leg if self.step_number else None, self.generator)
         self.loss.load_state_dict(state["loss"])
-        self.generator.set_state(state["batch_generator"].cpu())
-        self._batch = None
-        if self.step_number:  # draw the points of the last step again: the next one may still use them
-            self._draw(fresh=True)
         self.generator.set_state(state["generator"].cpu())
 
-    def _draw(self, *, fresh: bool = False) -> None:
-        """Fresh collocation points where they are due."""
-        if not (fresh or self._batch is None or self.leg.resamples(self.step_number)):
-            return
-        self._batch_state = self.generator.get_state()
-        self._batch = self._sample(self.generator)
+    def _forget_loss(self) -> None:
+        """The loss is another function now: the optimizer must not compare it with what it knows."""
         restart = getattr(self.optimizer, "restart", None)
-        if restart is not None and not fresh:
+        if restart is not None:
             restart()
+        elif isinstance(self.optimizer, torch.optim.LBFGS):
+            self.optimizer.state.clear()
 
-    def _sample(self, generator: torch.Generator) -> list[Points]:
-        leg, draw = self.leg, {"dtype": self.dtype, "method": self.options.sampling}
-        batch = [self.problem.domain.sample(leg.points, generator, **draw)]
-        domains = (condition.domain for condition in self.problem.conditions)
-        batch.extend(domain.sample(leg.condition_points, generator, **draw) for domain in domains)
-        return batch
+    @property
+    def _batch(self) -> list[Points] | None:
+        return self.batches.current
 
     def _enter(self, stage: int) -> None:
         """Begin a stage: a new optimizer, and points of its own."""
         self._stage, self.leg = stage, self.legs[stage]
         self.optimizer = self.leg.optimizer.build(self.trainable)
-        self._batch = None
+        self.batches.current = None
 
     def _loss_and_gradient(self) -> tuple[Tensor, dict[str, float]]:
         assert self._batch is not None
@@ -247,7 +248,24 @@ class PinnTraining(Training):
 
     def _legs(self, stages: Sequence[Stage]) -> list[Leg]:
         options = self.options
-        return legs_of(stages, options.points, options.condition_points, options.resample_every)
+        every = options.resampling.steps_between
+        return legs_of(stages, options.points, options.condition_points, options.resample_every, every)
+
+    def _choose_points(self) -> Batches:
+        """The sampler and the weights. What would mislead is refused."""
+        options, problem, stochastic = self.options, self.problem, self.system.estimator.stochastic
+        resampling, stay = options.resampling, all(leg.resample_every == 0 for leg in self.legs)
+        if (reason := resampling.refusal(stochastic)) is not None:
+            raise UnsupportedError(f"the points {resampling.kind!r}: it {reason}")
+        if resampling.adaptive and stay:
+            raise InputError(
+                f"resample_every = 0 keeps the first points, and the points {resampling.kind!r} would never be chosen"
+            )
+        sampler: Sampler = resampling.build(Law(problem.domain, self.dtype, options.sampling))
+        given = Circumstances(problem, stochastic, stay, self.device, self.dtype)
+        weights = [weighting.build(given) for weighting in options.weighting]
+        probe = Probe(self.system, self.loss, self.trainable)
+        return Batches(problem, sampler, options.weighting, weights, probe, self.generator)
 
     def _situation(self, leg: Leg) -> Situation:
         rows = leg.points * len(self.system.residuals) + leg.condition_points * len(self.system.conditions)

@@ -186,6 +186,8 @@ _FAMILIES = {
         "solver.coupling",
         "How the experts of a mixture depend on each other; for the solver `hard-constraint`.",
     ),
+    "resampling": ("solver.resampling", "Which collocation points are chosen."),
+    "weighting": ("[solver.weighting]", "Weights that change during the training; several tables multiply."),
     "systems": ("solver.system", "Which linear system is solved; for the solver `linear-system`."),
     "directions": ("solver.direction", "The search direction of a linear solve, where none is trained."),
     "direction-networks": ("solver.training.network", "The network of a search direction that is trained."),

@@ -29,6 +29,8 @@ BASES: Final[Mapping[str, str]] = {
     "optimizers": "pinnx.solvers.training.base:Optimizer",
     "schedules": "pinnx.solvers.training.schedules:Schedule",
     "couplings": "pinnx.solvers.experts.couplings.base:Coupling",
+    "resampling": "pinnx.solvers.sampling.base:Resampling",
+    "weighting": "pinnx.solvers.weighting.base:Weighting",
     "systems": "pinnx.solvers.linear.systems:SystemSource",
     "directions": "pinnx.solvers.linear.base:Direction",
     "direction-networks": "pinnx.solvers.linear.directions.learned:DirectionSpec",
@@ -58,6 +60,9 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "fokker-planck": Entry(
             "pinnx.equations.fokker_planck:FokkerPlanck", "u_t = ½Δu − μ·∇u with u = |x|² at the start"
         ),
+        "gaussian-peak": Entry(
+            "pinnx.equations.gaussian_peak:GaussianPeak", "−Δu = f with a narrow peak in the middle of a cube"
+        ),
         "heat": Entry("pinnx.equations.heat:Heat", "u_t = ¼Δu in the unit cube"),
         "hjb-lqg": Entry(
             "pinnx.equations.hjb:HamiltonJacobiBellman",
@@ -79,6 +84,7 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "sine-gordon": Entry(
             "pinnx.equations.sine_gordon:SineGordon", "Δu + sin u = g in the unit ball, zero on the sphere"
         ),
+        "two-peaks": Entry("pinnx.equations.two_peaks:TwoPeaks", "−∇·(u∇v) + Δu = f with two narrow peaks in a square"),
     },
     "networks": {
         "mlp": Entry("pinnx.networks.mlp:Mlp", "multilayer perceptron"),
@@ -163,6 +169,32 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         ),
         "gated": Entry(
             "pinnx.solvers.experts.couplings.gated:Gated", "soft top-k gating by the distance of blocks, solved jointly"
+        ),
+    },
+    "resampling": {
+        "uniform": Entry("pinnx.solvers.sampling.uniform:Uniform", "fresh points from the domain's own law"),
+        "rad": Entry("pinnx.solvers.sampling.rad:Rad", "all points anew, more where the residual is large"),
+        "rar-d": Entry("pinnx.solvers.sampling.rar_d:RarD", "points are added where the residual is large"),
+        "r3": Entry("pinnx.solvers.sampling.r3:R3", "points with large residuals stay, the others are drawn anew"),
+        "importance": Entry(
+            "pinnx.solvers.sampling.importance:Importance",
+            "more points where the residual is large, with weights that keep the loss unbiased",
+        ),
+        "aas": Entry(
+            "pinnx.solvers.sampling.generative:Aas", "a normalizing flow moves the points against the network (min-max)"
+        ),
+        "das": Entry(
+            "pinnx.solvers.sampling.generative:Das", "a normalizing flow fitted to the density of the squared residual"
+        ),
+    },
+    "weighting": {
+        "causal": Entry("pinnx.solvers.weighting.causal:Causal", "earlier times first"),
+        "gradient-norm": Entry(
+            "pinnx.solvers.weighting.gradient_norm:GradientNorm",
+            "soft conditions whose gradients are as long as the equation's",
+        ),
+        "self-adaptive": Entry(
+            "pinnx.solvers.weighting.self_adaptive:SelfAdaptive", "weights of soft conditions that climb the loss"
         ),
     },
     "systems": {

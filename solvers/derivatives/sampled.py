@@ -18,6 +18,7 @@ from pinnx.errors import UnsupportedError
 from pinnx.expr import Atom, Evaluator, Expr, Gradient, Points, atoms, degree, with_explicit_values, with_slots
 from pinnx.networks.base import Network
 from pinnx.solvers.derivatives.base import DerivativeEstimator
+from pinnx.solvers.weights import weighted_mean
 
 Correction = Literal["biased", "unbiased-loss", "unbiased", "hybrid"]
 Realization = Literal["u-statistic", "independent"]
@@ -162,7 +163,7 @@ class SquaredResiduals:
     def __call__(
         self, network: Network, points: Points, generator: torch.Generator, correction: Correction
     ) -> list[Tensor]:
-        """One scalar per residual: an estimate of the mean over the points of r²."""
+        """One scalar per residual: an estimate of the mean over the points of w r², with their weights w."""
         sizes = self.groups(correction, network)
         complete = None if correction == "biased" else self._complete_set(network, points)
         if complete is not None and self.estimator.samples < 2 * complete:  # else two groups hold a complete set each
@@ -178,8 +179,8 @@ class SquaredResiduals:
         expressions = self.slotted if correction == "unbiased" else self.plain
         residuals = [evaluator(expr).expand(len(sizes), len(points)) for expr in expressions]
         if correction == "biased":
-            return [residual.square().mean() for residual in residuals]
-        return [independent_products(residual, slots).mean() for residual in residuals]
+            return [weighted_mean(residual.square(), points) for residual in residuals]
+        return [weighted_mean(independent_products(residual, slots), points) for residual in residuals]
 
     def _complete_set(self, network: Network, points: Points) -> int | None:
         """Samples of a complete set where one joint set serves, else None."""

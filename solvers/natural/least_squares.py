@@ -18,6 +18,7 @@ from pinnx.solvers.natural.jacobian import Jacobian
 from pinnx.solvers.natural.layers import Layer, LayerwiseJacobian, Slots
 from pinnx.solvers.natural.recording import Event, First, Recording, record
 from pinnx.solvers.system import ResidualSystem
+from pinnx.solvers.weights import root_weights
 
 #: Points at a time in the dense Jacobian.
 DENSE_CHUNK = 16
@@ -32,7 +33,7 @@ class Linearization:
     """The residuals of a batch and their Jacobian.
 
     Attributes:
-        residuals: r (N,), each term times √(weight / points), so that the loss is |r|².
+        residuals: r (N,), each times √(weight / points), so that the loss is |r|².
         jacobian: J = ∂r/∂θ.
         terms: the terms of the loss by name.
     """
@@ -108,7 +109,7 @@ class LeastSquares:
         positions = {id(parameter): index for index, parameter in enumerate(self.parameters)}
         for (expressions, terms, weight), points in zip(self._expressions(), batch, strict=True):
             recording = record(self.system.network, expressions, points)
-            factor = (weight / len(points)) ** 0.5
+            factor = root_weights(points, weight)
             recording = Recording([factor * each for each in recording.residuals], recording.first, recording.events)
             residuals += [each.detach() for each in recording.residuals]
             slots += [self._by_layer(parts, positions) for parts in recording.slots()]
@@ -148,7 +149,7 @@ class LeastSquares:
     def _dense(self, batch: Sequence[Points], generator: torch.Generator) -> Linearization:
         residuals, names, rows = list[Tensor](), list[str](), list[Tensor]()
         for (expressions, terms, weight), points in zip(self._expressions(), batch, strict=True):
-            factor = (weight / len(points)) ** 0.5
+            factor = root_weights(points, weight)
             for expr, name in zip(expressions, terms, strict=True):
                 values: list[Tensor] = []
 
@@ -157,7 +158,7 @@ class LeastSquares:
                     kept.append(part.detach())
                     return part
 
-                rows.append(factor * jacobian_rows(of, len(points), self.parameters, DENSE_CHUNK))
+                rows.append(factor[..., None] * jacobian_rows(of, len(points), self.parameters, DENSE_CHUNK))
                 if self.stochastic:  # independent of the samples that the Jacobian has drawn
                     with torch.no_grad():
                         values = [self.system.values([expr], points, generator)[0]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -60,8 +60,22 @@ class Leg:
         return bool(self.resample_every) and (step - self.start) % self.resample_every == 0
 
 
-def legs_of(stages: Sequence[Stage], points: int, condition_points: int, resample_every: int | None) -> list[Leg]:
-    """The stages one after the other, with the solver's values where they name none."""
+def legs_of(
+    stages: Sequence[Stage],
+    points: int,
+    condition_points: int,
+    resample_every: int | None,
+    default_every: Callable[[bool], int] = lambda fixed_points: 0 if fixed_points else 1,
+) -> list[Leg]:
+    """The stages one after the other, with the solver's values where they name none.
+
+    Args:
+        stages: in order.
+        points: per step, of the solver.
+        condition_points: likewise.
+        resample_every: of the solver, if it names one.
+        default_every: steps between fresh points where neither does, by the optimizer's `fixed_points`.
+    """
     legs, start = [], 0
     for stage in stages:
         every = resample_every if stage.resample_every is None else stage.resample_every
@@ -72,7 +86,7 @@ def legs_of(stages: Sequence[Stage], points: int, condition_points: int, resampl
                 stage.optimizer,
                 points if stage.points is None else stage.points,
                 condition_points if stage.condition_points is None else stage.condition_points,
-                (0 if stage.optimizer.fixed_points else 1) if every is None else every,
+                default_every(stage.optimizer.fixed_points) if every is None else every,
             )
         )
         start += stage.steps

@@ -14,6 +14,7 @@ from pinnx.equations import (
     Darcy,
     DiffusionSorption,
     FokkerPlanck,
+    GaussianPeak,
     HamiltonJacobiBellman,
     Heat,
     LogFokkerPlanck,
@@ -21,6 +22,7 @@ from pinnx.equations import (
     Poisson,
     RandomBurgers,
     SineGordon,
+    TwoPeaks,
 )
 from pinnx.expr import Points
 from pinnx.problem import Equation
@@ -49,6 +51,9 @@ EQUATIONS: dict[str, list[Equation]] = {
     + [Poisson(d) for d in (1, 5)],
     "heat": [Heat(d, initial=i) for d in (1, *DIMENSIONS) for i in ("soft", "hard")],
     "log-fokker-planck": [LogFokkerPlanck(d, initial=i) for d in (1, *DIMENSIONS) for i in ("soft", "hard")],
+    # gentle peaks, which the few points of the kit do meet, beside the sharp ones
+    "two-peaks": [TwoPeaks(sharpness=3.0), TwoPeaks(), TwoPeaks(constraints="hard")],
+    "gaussian-peak": [GaussianPeak(d, sharpness=0.5) for d in (1, *DIMENSIONS)] + [GaussianPeak()],
 }
 
 

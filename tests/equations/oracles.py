@@ -18,6 +18,7 @@ from pinnx.equations import (
     Darcy,
     DiffusionSorption,
     FokkerPlanck,
+    GaussianPeak,
     HamiltonJacobiBellman,
     Heat,
     LogFokkerPlanck,
@@ -25,6 +26,7 @@ from pinnx.equations import (
     Poisson,
     RandomBurgers,
     SineGordon,
+    TwoPeaks,
 )
 from pinnx.problem import Equation
 
@@ -173,6 +175,30 @@ def derivatives_of(function: Function, rows: Tensor) -> tuple[Tensor, Tensor]:
     return value, torch.autograd.grad(value.sum(), rows, create_graph=True)[0]
 
 
+def two_peaks(equation: TwoPeaks, rows: Tensor, u: Function) -> Tensor:
+    """-∇·(u ∇v) + Δu = s with v = x² + y², as published: ∇·(u ∇v) = ∂_x(2x u) + ∂_y(2y u)."""
+    kappa = equation.sharpness
+
+    def left(function: Function) -> Tensor:
+        value, first, second = derivatives(function, rows)
+        return sum(second) - sum(2 * value + 2 * rows[:, i] * first[i] for i in range(2))
+
+    def exact(p: Tensor) -> Tensor:
+        x, y = p[:, 0], p[:, 1]
+        return torch.exp(-kappa * ((x - 0.5) ** 2 + (y - 0.5) ** 2)) + torch.exp(
+            -kappa * ((x + 0.5) ** 2 + (y + 0.5) ** 2)
+        )
+
+    return left(u) - left(exact)
+
+
+def gaussian_peak(equation: GaussianPeak, rows: Tensor, u: Function) -> Tensor:
+    """-Δu = exp(-κ|x|²) (2κ d - 4κ² |x|²)."""
+    kappa, square = equation.sharpness, (rows * rows).sum(1)
+    _, _, second = derivatives(u, rows)
+    return -sum(second) - torch.exp(-kappa * square) * (2 * kappa * equation.dimension - 4 * kappa**2 * square)
+
+
 ORACLES: dict[type[Equation], Callable[..., Tensor]] = {
     AllenCahn: allen_cahn,
     SineGordon: sine_gordon,
@@ -187,4 +213,6 @@ ORACLES: dict[type[Equation], Callable[..., Tensor]] = {
     RandomBurgers: random_burgers,
     Heat: heat,
     LogFokkerPlanck: log_fokker_planck,
+    TwoPeaks: two_peaks,
+    GaussianPeak: gaussian_peak,
 }

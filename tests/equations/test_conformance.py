@@ -55,3 +55,11 @@ class TestRandomBurgers(BuiltIn):
 
 class TestDarcy(BuiltIn):
     name = "darcy"
+
+
+class TestTwoPeaks(BuiltIn):
+    name = "two-peaks"
+
+
+class TestGaussianPeak(BuiltIn):
+    name = "gaussian-peak"

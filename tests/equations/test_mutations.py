@@ -16,6 +16,7 @@ from pinnx.equations import (
     Darcy,
     DiffusionSorption,
     FokkerPlanck,
+    GaussianPeak,
     HamiltonJacobiBellman,
     Heat,
     LogFokkerPlanck,
@@ -23,6 +24,7 @@ from pinnx.equations import (
     Poisson,
     RandomBurgers,
     SineGordon,
+    TwoPeaks,
 )
 from pinnx.expr import Expr, Input, Known, Points, Symbol, Unknown, add
 from pinnx.problem import Equation, Problem
@@ -44,6 +46,8 @@ SUBJECTS: list[Equation] = [
     Poisson(5, solution="quadratic"),
     Heat(5),
     LogFokkerPlanck(5),
+    TwoPeaks(sharpness=3.0),
+    GaussianPeak(5, sharpness=0.5),
 ]
 FAMILIES: list[Equation] = [
     DiffusionSorption(diffusion=0.3),  # of such a size that a changed term shows

@@ -217,7 +217,7 @@ def test_stochastic_residuals_are_independent_of_their_jacobian(derivatives, sam
     least: LeastSquares = training._squares  # type: ignore[attr-defined]
     assert not least.layerwise
     assert "independent of the residuals'" in least.note
-    training._draw()  # type: ignore[attr-defined]
+    training.batches.prepare(training.leg, 0, training.generator)  # type: ignore[attr-defined]
     least.stochastic = not same
     draws, generator = 150, torch.Generator().manual_seed(40_009)
     pairs = []
