@@ -53,7 +53,7 @@ class Pinn(Solver):
     stage: tuple[Stage, ...] = option((), "optimizers one after the other, in the place of `steps` and `optimizer`")
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
     evaluate_every: int = option(500, "steps between measurements of the error on the test points", at_least(1))
-    compile: bool = option(False, "torch.compile the loss, or with smoothing the network (pays for long runs)")
+    compile: bool = option(False, "torch.compile the loss, or with smoothing the network (measure whether it pays)")
 
     def __post_init__(self) -> None:
         check_limits(self)
