@@ -132,8 +132,8 @@ class DiffusionSorptionFamily(Family):
         """The horizon, which makes R ∂_t u of size one, less around the corners; 0 at known values and at the outflow.
 
         Differences cannot resolve the corners where the data clash: without less weight there, more than nine tenths of
-        the squared residual of the true solution come from the first row after the beginning, and least squares fit
-        that. With the time d = t + x²/(4D/R(½)) from a corner the weight is d²/(d² + corner²).
+        the squared residual of the true solution come from the first two rows after the beginning, and least squares
+        fit that. With the time d = t + x²/(4D/R(½)) from a corner the weight is d²/(d² + corner²).
         """
         points = self.grid.points()
         weight = self.equation.horizon * self.factor * ~self.grid.end(("x", 0), upper=True)

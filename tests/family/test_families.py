@@ -162,6 +162,20 @@ def test_the_reference_of_diffusion_sorption_solves_its_equation(law: str) -> No
     assert sizes[1][1] < 1e-6
 
 
+@pytest.mark.parametrize("time", ["backward", "bdf2", "centered"])
+def test_without_less_weight_the_corners_hold_nearly_all_of_the_residual(time: str) -> None:
+    shares = {}
+    for corner in (0.0, 40.0):
+        equation = DiffusionSorption(nodes=65, times=51, corner=corner)
+        family = family_of(equation)
+        instances = family.numbered(range(2), SEED)
+        residual = on_grid(equation.residuals()[0], equation, instances, family.reference(instances), time)
+        squares = (residual * family.weight).square()
+        shares[corner] = squares[..., 1:3].sum() / squares.sum(), float(squares.mean())
+    assert shares[0.0][0] > 0.9
+    assert shares[40.0][1] < shares[0.0][1] / 50
+
+
 def test_stream_function_inverts_the_laplacian() -> None:
     equation = NavierStokes(nodes=15, times=4)
     family = family_of(equation)
