@@ -18,9 +18,10 @@ import torch
 import pinnx
 from pinnx.case import parse_case
 from pinnx.errors import InputError, UnsupportedError
-from pinnx.hpc.parallel import RankSplit
+from pinnx.hpc.rank_split import RankSplit
 from pinnx.hpc.ranks import Ranks, current_ranks, first_host
 from pinnx.run import RunDirectory, read_metrics
+from tests.hpc.two_ranks import MISTAKES, PRODUCTS, SCENARIOS
 
 HERE = Path(__file__).parent
 
@@ -130,32 +131,25 @@ def differences() -> dict[str, Any]:
     return json.loads(results[0][1])
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        "adam",
-        "adam, soft conditions",
-        "clipped",
-        "sobol points",
-        "lbfgs",
-        "ssbroyden",
-        "smoothing, differences",
-        "smoothing, stein",
-        "smoothing, hybrid",
-        "hutchinson",
-        "sdgd",
-    ],
-)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_two_processes_equal_one(differences: dict[str, Any], scenario: str) -> None:
     """In float64, losses of all steps and the parameters after them, on shares of unequal size."""
     found = differences[scenario]
     assert found["moved"] > 0.01, "nothing was learned: the comparison would show nothing"
-    assert found["loss"] < 1e-10
-    assert found["parameters"] < 1e-10
+    # a natural gradient solves a system whose condition number is up to 1e10, which multiplies rounding errors
+    bound = 1e-6 if "spring" in scenario or "engd" in scenario else 1e-10
+    assert found["loss"] < bound
+    assert found["parameters"] < bound
     assert found["evaluations"] == 0
 
 
-@pytest.mark.parametrize("mistake", ["means of means", "noise of its own"])
+@pytest.mark.parametrize("name", [" ".join(map(str, each)) for each in PRODUCTS])
+def test_two_shares_of_a_jacobian_are_the_whole(differences: dict[str, Any], name: str) -> None:
+    assert set(differences[name]) == {"gram", "apply", "adjoint", "residuals"}
+    assert max(differences[name].values()) < 1e-13
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_planted_mistake_is_seen(differences: dict[str, Any], mistake: str) -> None:
     assert differences[mistake]["loss"] > 1e-3
 
@@ -236,13 +230,23 @@ def test_a_rank_that_dies_without_a_word_ends_the_job(bad: Path) -> None:
     assert "Traceback" not in results[0][2]
 
 
-def test_what_needs_all_residuals_at_once_is_refused() -> None:
+def test_natural_gradients_need_two_points_each() -> None:
     case = parse_case(
-        '[equation]\nname = "allen-cahn"\ndimension = 3\n[solver]\nkind = "pinn"\nprecision = "float64"\n'
+        '[equation]\nname = "allen-cahn"\ndimension = 3\n[solver]\nkind = "pinn"\nprecision = "float64"\npoints = 3\n'
         '[[solver.stage]]\nsteps = 5\n[[solver.stage]]\nsteps = 5\noptimizer.kind = "spring"\n'
     )
     training = case.solver.start(case.equation.problem(), case.network, seed=8, device=torch.device("cpu"))
-    with pytest.raises(UnsupportedError, match="'spring' works with the residuals of all points at once"):
+    with pytest.raises(InputError, match="2 processes cannot share 3 points, two for each with the optimizer 'spring'"):
+        RankSplit(Ranks(0, 2, 0, "torchrun", "127.0.0.1", 1)).adopt(training)
+
+
+def test_a_solver_that_cannot_be_split_is_refused() -> None:
+    case = parse_case(
+        '[equation]\nname = "poisson"\ndimension = 2\n[solver]\nkind = "linear-system"\n'
+        '[solver.direction]\nkind = "identity"\n[solver.system]\nkind = "equation"\n'
+    )
+    training = case.start(torch.device("cpu"))
+    with pytest.raises(UnsupportedError, match="cannot be split over processes"):
         RankSplit(Ranks(0, 2, 0, "torchrun", "127.0.0.1", 1)).adopt(training)
 
 

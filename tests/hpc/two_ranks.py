@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +13,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pinnx.case import Case, parse_case
-from pinnx.hpc.parallel import Leader, RankSplit, follow, joined
+from pinnx.hpc.gram import SplitJacobian
+from pinnx.hpc.parallel import Leader, follow, joined
+from pinnx.hpc.rank_split import RankSplit
 from pinnx.hpc.ranks import current_ranks
 from pinnx.run import Manner
+from pinnx.solvers.natural import LeastSquares
 
 torch.set_num_threads(1)
 
@@ -29,7 +34,7 @@ width = 16
 depth = 2
 [solver]
 kind = "pinn"
-steps = {steps}
+{steps}
 points = 37
 condition_points = 13
 precision = "float64"
@@ -38,6 +43,8 @@ evaluate_every = 1000
 """
 
 SMOOTHING = '[solver.derivatives]\nkind = "smoothing"\nsamples = 8\nsigma = 0.05\n'
+SPRING, ENGD = ('[solver.optimizer]\nkind = "' + kind + '"\n' for kind in ("spring", "engd"))
+STAGES = '[[solver.stage]]\nsteps = 20\n[[solver.stage]]\nsteps = 8\noptimizer.kind = "spring"'
 SCENARIOS: dict[str, tuple[str, str, int]] = {
     "adam": ("allen-cahn", "", 60),
     "adam, soft conditions": ("poisson", "", 60),
@@ -49,14 +56,31 @@ SCENARIOS: dict[str, tuple[str, str, int]] = {
     "smoothing, stein": ("allen-cahn", SMOOTHING + 'weights = "stein"\ncorrection = "biased"', 40),
     "smoothing, hybrid": ("allen-cahn", SMOOTHING + "switch_at = 15", 40),
     "hutchinson": ("allen-cahn", '[solver.derivatives]\nkind = "hutchinson"\nsamples = 4\ncorrection = "biased"', 40),
+    "engd": ("allen-cahn", ENGD, 12),
+    "spring": ("allen-cahn", SPRING, 20),
+    "spring, soft conditions": ("poisson", SPRING, 12),
+    "spring, no search": ("allen-cahn", SPRING + 'search = "none"\nlearning_rate = 0.05', 20),
+    "spring, gradients": ("hjb-lqg", SPRING, 12),
+    "spring, dense": ("allen-cahn", SPRING + '[solver.derivatives]\nkind = "autodiff"', 12),
+    "adam, then spring": ("allen-cahn", STAGES, 28),
     "sdgd": ("allen-cahn", '[solver.derivatives]\nkind = "sdgd"\nsamples = 2\ncorrection = "biased"', 40),
 }
+MISTAKES = ("means of means", "noise of its own", "a direction of its own")
+#: Equation, derivatives and width: layer by layer with and without the first layer's basis, and from the whole Jacobian.
+PRODUCTS = (
+    ("allen-cahn", "taylor", 8),
+    ("allen-cahn", "taylor", 64),
+    ("hjb-lqg", "taylor", 8),
+    ("poisson", "taylor", 16),
+    ("poisson", "autodiff", 8),
+)
 
 
 def case_of(name: str) -> Case:
     """The case of a scenario."""
     equation, solver, steps = SCENARIOS[name]
-    return parse_case(CASE.format(equation=equation, solver=solver, steps=steps))
+    stated = "" if "stage" in solver else f"steps = {steps}"  # stages state their own
+    return parse_case(CASE.format(equation=equation, solver=solver, steps=stated))
 
 
 def start(case: Case) -> Any:
@@ -92,16 +116,47 @@ def together(name: str, ranks: Any) -> dict[str, float] | None:
 
 def planted(mistake: str, ranks: Any) -> dict[str, float] | None:
     """The same with a mistake in the split."""
-    saved = RankSplit.weighted, RankSplit.noise
+    saved = RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint
+    names = {"noise of its own": "smoothing, differences", "a direction of its own": "spring"}
     if mistake == "means of means":
         RankSplit.weighted = lambda self, terms, batch: {k: v / ranks.count for k, v in terms.items()}  # type: ignore
+    elif mistake == "a direction of its own":
+        SplitJacobian.adjoint = lambda self, rows: ranks.count * self.share.adjoint(rows[self.exchange.own])  # type: ignore
     elif mistake == "noise of its own":
         own = torch.Generator().manual_seed(1000 + ranks.rank)
         RankSplit.noise = lambda self, generator: own  # type: ignore[method-assign]
     try:
-        return together("smoothing, differences" if mistake == "noise of its own" else "adam", ranks)
+        return together(names.get(mistake, "adam"), ranks)
     finally:
-        RankSplit.weighted, RankSplit.noise = saved  # type: ignore[method-assign]
+        RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint = saved  # type: ignore[method-assign]
+
+
+def products(equation: str, derivatives: str, width: int, ranks: Any) -> dict[str, float]:
+    """How far K = J Jᵀ, J p, Jᵀ v and the residuals of two shares are from those of the whole."""
+    text = CASE.format(equation=equation, solver=f'[solver.derivatives]\nkind = "{derivatives}"', steps="steps = 1")
+    training = start(parse_case(text.replace("width = 16", f"width = {width}").replace("dimension = 4", "dimension = 40")))
+    split, draw = RankSplit(ranks), torch.Generator().manual_seed(77_003)
+    split.adopt(training).split = split
+    split.meeting.announces = True
+    split.begin(training)
+    batch, squares = training._sample(draw), LeastSquares(training.system, training.trainable, training.loss.names)
+    whole, counts = squares.linearize(batch, draw), [len(points) for points in batch]
+    shared = split.linear(squares.linearize(split.share(batch), draw, counts), batch)
+    # rows of the shares lie one after the other, those of the whole by group
+    starts, order = [sum(counts[index] for index in whole.groups[:group]) for group in range(len(whole.groups))], []
+    for rank in range(ranks.count):
+        for first, index in zip(starts, whole.groups, strict=True):
+            cut = split.meeting.share(counts[index], rank)
+            order += range(first + cut.start, first + cut.stop)
+    direction = torch.randn(training.parameters, generator=draw, dtype=torch.float64)
+    rows = torch.randn(len(order), generator=draw, dtype=torch.float64)
+    pairs = {
+        "gram": (shared.jacobian.gram(), whole.jacobian.gram()[order][:, order]),
+        "apply": (shared.jacobian.apply(direction), whole.jacobian.apply(direction)[order]),
+        "adjoint": (shared.jacobian.adjoint(rows[order]), whole.jacobian.adjoint(rows)),
+        "residuals": (shared.residuals, whole.residuals[order]),
+    }
+    return {name: float((a - b).abs().max() / b.abs().max()) for name, (a, b) in pairs.items()}
 
 
 def alike(ranks: Any) -> bool:
@@ -127,10 +182,16 @@ def main() -> None:
     results: dict[str, Any] = {}
     with joined(ranks):
         run: dict[str, Callable[[], Any]] = {name: lambda name=name: together(name, ranks) for name in SCENARIOS}
-        run |= {each: lambda each=each: planted(each, ranks) for each in ("means of means", "noise of its own")}
+        run |= {each: lambda each=each: planted(each, ranks) for each in MISTAKES}
+        run |= {" ".join(map(str, each)): lambda each=each: products(*each, ranks) for each in PRODUCTS}
         run["alike"] = lambda: alike(ranks)
         for name, scenario in run.items():
-            results[name] = scenario()
+            try:
+                results[name] = scenario()
+            except Exception:
+                # the other process waits in an exchange that this one has left without a word
+                traceback.print_exc()
+                os._exit(1)
     if ranks.leads:
         print(json.dumps(results))
 

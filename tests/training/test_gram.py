@@ -119,9 +119,9 @@ def test_all_ways_of_summing_agree(monkeypatch) -> None:
             if layer.weight is None:
                 continue
             if way == "pairs":
-                layers._add_pairs(gram, layer.groups, layer.sizes, 1.0)
+                layers._add_pairs(gram, layer.groups, Alone(layer.sizes), 1.0)
             else:
-                layer._add_rows(gram, layer.groups, layer.inputs)
+                layer._add_rows(gram, layer.groups, layer.inputs, Alone(layer.sizes))
         grams.append(gram)
     for gram in grams[1:]:
         assert torch.allclose(gram, grams[0], rtol=1e-12, atol=1e-13)
