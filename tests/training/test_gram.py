@@ -12,7 +12,7 @@ from pinnx.expr import Custom, Known, Matrix, dot, grad, hessian, laplacian, par
 from pinnx.networks import FourierMlp, Mlp, ModifiedMlp, ResidualMlp
 from pinnx.networks.base import Network, NetworkSpec
 from pinnx.solvers.derivatives import Autodiff
-from pinnx.solvers.natural import LayerwiseJacobian, Slots
+from pinnx.solvers.natural import Alone, LayerwiseJacobian, Slots
 from pinnx.trial import Affine
 from tests.solvers.toys import Coupled, Decay
 from tests.training.kit import CPU, Stated, batch_of, explicit_jacobian, least_squares
