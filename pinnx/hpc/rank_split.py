@@ -19,10 +19,13 @@ from pinnx.expr import Points
 from pinnx.hpc.gram import whole
 from pinnx.hpc.meeting import Meeting
 from pinnx.hpc.ranks import Ranks
+from pinnx.hpc.samples import SharedDraw, smallest_share
 from pinnx.solvers.base import Training
+from pinnx.solvers.loss import SampledLoss
 from pinnx.solvers.natural import Linearization
 from pinnx.solvers.pinn import PinnTraining
 from pinnx.solvers.split import Split
+from pinnx.solvers.training.stages import Leg
 
 
 @final
@@ -39,7 +42,7 @@ class RankSplit(Split):
     def __init__(self, ranks: Ranks):
         self.ranks, self.meeting = ranks, Meeting(ranks)
         self._own_noise: torch.Generator | None = None
-        self._own_samples = False
+        self._own_samples = self._samples = False
 
     def begin(self, training: PinnTraining, state: dict[str, Any] | None = None) -> bytes:
         """Meet the others before the first step; see `Meeting.begin`."""
@@ -56,20 +59,13 @@ class RankSplit(Split):
             raise UnsupportedError(
                 f"{type(training).__name__} cannot be split over processes; start it on one, or use the solver 'pinn'"
             )
-        conditions, natural = training.problem.conditions, False
-        for leg in training.legs:
-            least = min(leg.points, leg.condition_points) if conditions else leg.points
-            residuals = leg.optimizer.needs == "residuals"
-            # the layers' inputs that all points share are told from others by two points
-            if least < self.ranks.count * (2 if residuals else 1):
-                each = f", two for each with the optimizer {leg.optimizer.kind!r}" if residuals else ""
-                raise InputError(
-                    f"{self.ranks.count} processes cannot share {least} points{each}; use more points or fewer processes"
-                )
-            natural |= residuals
-        estimator, parameters = training.system.estimator, training.trainable
-        self._own_samples = getattr(estimator, "noise", "shared") == "per-point" or (natural and estimator.stochastic)
-        self.meeting.announces = natural
+        conditions, estimator, parameters = training.problem.conditions, training.system.estimator, training.trainable
+        natural = any(leg.optimizer.needs == "residuals" for leg in training.legs)
+        if not self._shares_points(training.legs, soft=bool(conditions)):
+            self._split_samples(training, natural=natural)
+        per_point = getattr(estimator, "noise", "shared") == "per-point"
+        self._own_samples = per_point or self._samples or (natural and estimator.stochastic)
+        self.meeting.announces = natural or self._samples
         terms = len(training.loss.names) + len(conditions)
         # gradients, terms of the loss, number of processes that leave
         self.meeting.blank = parameters[0].new_zeros(sum(p.numel() for p in parameters) + terms + 1)
@@ -78,13 +74,40 @@ class RankSplit(Split):
         training.split = self
         return training
 
+    def _shares_points(self, legs: Sequence[Leg], *, soft: bool) -> bool:
+        """Whether every process gets points; two for natural gradients, which tells inputs that all points share."""
+        return all(
+            (min(leg.points, leg.condition_points) if soft else leg.points)
+            >= self.ranks.count * (2 if leg.optimizer.needs == "residuals" else 1)
+            for leg in legs
+        )
+
+    def _split_samples(self, training: PinnTraining, *, natural: bool) -> None:
+        """Split samples instead of points; raises InputError where that is impossible, too."""
+        loss, count = training.loss, self.ranks.count
+        least = min(min(leg.points, leg.condition_points) for leg in training.legs)
+        each = ", two for each with natural gradients" if natural else ""
+        sentence = f"{count} processes cannot share {least} points{each}; use more points or fewer processes"
+        if natural or not isinstance(loss, SampledLoss):
+            raise InputError(sentence)
+        for squared in loss.drawing:
+            sizes = [squared.groups(phase, training.network) for phase in loss.phases]
+            if min(smallest_share(each, self.meeting) for each in sizes) < loss.estimator.smallest_group:
+                raise InputError(f"{sentence}, or more samples: of these each process needs some, too")
+            squared.draw = SharedDraw(squared.draw, self.meeting)
+        self._samples = True
+
     @property
     def note(self) -> str:
         """A sentence for the user."""
+        if self._samples:
+            return f"{self.ranks.count} processes ({self.ranks.launcher}) share the samples of each step"
         each = "; each draws samples of its own, unlike a run on one" if self._own_samples else ""
         return f"{self.ranks.count} processes ({self.ranks.launcher}) share the points of each step{each}"
 
     def share(self, batch: Sequence[Points]) -> Sequence[Points]:
+        if self._samples:
+            return batch
         return [points.rows(self.meeting.share(len(points))) for points in batch]
 
     def noise(self, generator: torch.Generator) -> torch.Generator:
@@ -96,6 +119,8 @@ class RankSplit(Split):
         return self._own_noise.manual_seed(int(shared) + self.ranks.rank)
 
     def weighted(self, terms: dict[str, Tensor], batch: Sequence[Points]) -> dict[str, Tensor]:
+        if self._samples:  # everybody has the whole value, and the gradient of his samples
+            return {name: term - term.detach() * (1 - 1 / self.ranks.count) for name, term in terms.items()}
         equations = len(terms) - len(batch) + 1
         result = {}
         for index, (name, term) in enumerate(terms.items()):

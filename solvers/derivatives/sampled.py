@@ -97,11 +97,12 @@ class SquaredResiduals:
 
     Attributes:
         slots: number m of independent factors.
+        draw: what draws the samples, `estimator.draw` unless several processes do it together.
         note: a sentence about what the correction can and cannot do here, or None.
     """
 
     def __init__(self, estimator: SampledEstimator, expressions: Sequence[Expr]):
-        self.estimator = estimator
+        self.estimator, self.draw = estimator, estimator.draw
         slotted = [with_slots(with_explicit_values(expr), random=estimator.random) for expr in expressions]
         self.plain = [with_explicit_values(expr) for expr in expressions]
         self.slotted = [expr for expr, _ in slotted]
@@ -143,7 +144,7 @@ class SquaredResiduals:
     ) -> list[Tensor]:
         """One scalar per residual: an estimate of the mean over the points of r²."""
         sizes = self.groups(correction, network)
-        drawn = self.estimator.draw(network, points, self.requests, generator, sizes)
+        drawn = self.draw(network, points, self.requests, generator, sizes)
         slots = self.slots if correction == "unbiased" else 1
         values: dict[Atom, Tensor] = {}
         for atom, estimates in drawn.items():

@@ -21,7 +21,7 @@ from pinnx.errors import InputError, UnsupportedError
 from pinnx.hpc.rank_split import RankSplit
 from pinnx.hpc.ranks import Ranks, current_ranks, first_host
 from pinnx.run import RunDirectory, read_metrics
-from tests.hpc.two_ranks import MISTAKES, PRODUCTS, SCENARIOS
+from tests.hpc.two_ranks import MISTAKES, PRODUCTS, SAMPLES, SCENARIOS
 
 HERE = Path(__file__).parent
 
@@ -149,6 +149,15 @@ def test_two_shares_of_a_jacobian_are_the_whole(differences: dict[str, Any], nam
     assert max(differences[name].values()) < 1e-13
 
 
+@pytest.mark.parametrize("scenario", SAMPLES)
+def test_two_processes_split_samples(differences: dict[str, Any], scenario: str) -> None:
+    """Where there is one point: the loss and its gradient are those of the estimates from all samples together."""
+    found = differences[f"samples {scenario}"]
+    assert found["moved"] > 0.01
+    assert found["loss"] < 1e-10
+    assert found["parameters"] < 1e-10
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_planted_mistake_is_seen(differences: dict[str, Any], mistake: str) -> None:
     assert differences[mistake]["loss"] > 1e-3
@@ -214,9 +223,12 @@ def bad(tmp_path: Path) -> Path:
 SOLVE = ("-m", "pinnx", "solve", "bad.toml", "--quiet", "--no-figures")
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_one_failing_rank_ends_the_job_with_its_message(bad: Path, rank: int) -> None:
-    results = ended(launch(*SOLVE, cwd=bad, HOW=f"raise:{rank}"))
+@pytest.mark.parametrize(
+    ("rank", "optimizer"), [pytest.param(0, "adam", marks=pytest.mark.slow), (1, "adam"), (1, "spring")]
+)
+def test_one_failing_rank_ends_the_job_with_its_message(bad: Path, rank: int, optimizer: str) -> None:
+    """Also where the others wait in an exchange of another kind than a sum of gradients."""
+    results = ended(launch(*SOLVE, "--set", f"solver.optimizer.kind={optimizer}", cwd=bad, HOW=f"raise:{rank}"))
     assert all(code != 0 for code, _, _ in results)
     assert "a number out of range" in results[0][2]
     assert ("rank 1 of 2" in results[0][2]) == (rank == 1)
@@ -236,7 +248,7 @@ def test_natural_gradients_need_two_points_each() -> None:
         '[[solver.stage]]\nsteps = 5\n[[solver.stage]]\nsteps = 5\noptimizer.kind = "spring"\n'
     )
     training = case.solver.start(case.equation.problem(), case.network, seed=8, device=torch.device("cpu"))
-    with pytest.raises(InputError, match="2 processes cannot share 3 points, two for each with the optimizer 'spring'"):
+    with pytest.raises(InputError, match="2 processes cannot share 3 points, two for each with natural gradients"):
         RankSplit(Ranks(0, 2, 0, "torchrun", "127.0.0.1", 1)).adopt(training)
 
 

@@ -19,6 +19,7 @@ from pinnx.hpc.rank_split import RankSplit
 from pinnx.hpc.ranks import current_ranks
 from pinnx.run import Manner
 from pinnx.solvers.natural import LeastSquares
+from pinnx.solvers.split import Split
 
 torch.set_num_threads(1)
 
@@ -65,6 +66,14 @@ SCENARIOS: dict[str, tuple[str, str, int]] = {
     "adam, then spring": ("allen-cahn", STAGES, 28),
     "sdgd": ("allen-cahn", '[solver.derivatives]\nkind = "sdgd"\nsamples = 2\ncorrection = "biased"', 40),
 }
+#: Options of smoothing with its samples split: one group, several, many, and Stein's weights in groups of two or more.
+SAMPLES = {
+    "biased": 'correction = "biased"',
+    "two groups": 'correction = "unbiased-loss"',
+    "many groups": 'law = "rademacher"\ncorrection = "unbiased"',
+    "hybrid": "switch_at = 15",
+    "stein": 'weights = "stein"\ncorrection = "biased"',
+}
 MISTAKES = ("means of means", "noise of its own", "a direction of its own")
 #: Equation, derivatives and width: layer by layer with and without the first layer's basis, and from the whole Jacobian.
 PRODUCTS = (
@@ -91,8 +100,12 @@ def start(case: Case) -> Any:
 def trained(training: Any) -> tuple[list[float], Tensor]:
     """The losses of all steps, and the parameters after them."""
     losses = [training.step()["loss"] for _ in range(training.total_steps)]
-    inner = getattr(training, "inner", training)
-    return losses, torch.cat([parameter.detach().reshape(-1) for parameter in inner.trainable])
+    return losses, flat(getattr(training, "inner", training))
+
+
+def flat(training: Any) -> Tensor:
+    """All parameters."""
+    return torch.cat([parameter.detach().reshape(-1) for parameter in training.trainable])
 
 
 def together(name: str, ranks: Any) -> dict[str, float] | None:
@@ -129,6 +142,73 @@ def planted(mistake: str, ranks: Any) -> dict[str, float] | None:
         return together(names.get(mistake, "adam"), ranks)
     finally:
         RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint = saved  # type: ignore[method-assign]
+
+
+def samples(name: str, ranks: Any) -> dict[str, float] | None:
+    """Train on one point with the samples split over the processes, and on rank 0 with the same samples alone."""
+    options, count = SAMPLES[name], ranks.count
+    text = CASE.format(equation="allen-cahn", solver=SMOOTHING.replace("= 8", "= 13") + options, steps="steps = 30")
+    case, split = parse_case(text.replace("points = 37", "points = 1")), RankSplit(ranks)
+    if not ranks.leads:
+        follow(case, split, Manner())
+        return None
+    losses, parameters = trained(Leader(start(case), split))
+    alone = start(case)
+
+    def reference(network: Any, points: Any, atoms: Any, generator: torch.Generator, sizes: list[int]) -> Any:
+        """The estimates from the samples of both, by plain sums that autograd sees as a whole."""
+        whole: dict[Any, Any] = {}
+        for rank in range(count):
+            own = torch.Generator().manual_seed(alone.seed_of_step + rank)
+            cuts = [slice(size * rank // count, size * (rank + 1) // count) for size in sizes]
+            if len(sizes) >= 2 * count:
+                cut = slice(len(sizes) * rank // count, len(sizes) * (rank + 1) // count)
+                drawn = estimator.draw(network, points, atoms, own, sizes[cut])
+                for atom, values in drawn.items():
+                    exact = len(values) == 1
+                    whole.setdefault(atom, []).append(values if not exact or rank == 0 else values[:0])
+                continue
+            drawn = estimator.draw(network, points, atoms, own, [cut.stop - cut.start for cut in cuts])
+            for atom, values in drawn.items():
+                parts = [(c.stop - c.start) / size for c, size in zip(cuts, sizes, strict=True)]
+                weight = values.new_tensor(parts if len(values) == len(sizes) else [1 / count])
+                whole[atom] = whole.get(atom, 0.0) + values * weight.view(-1, *[1] * (values.ndim - 1))
+        return {atom: torch.cat(v) if isinstance(v, list) else v for atom, v in whole.items()}
+
+    estimator = alone.system.estimator
+    for squared in alone.loss.drawing:
+        squared.draw = reference
+    alone.split = SameSeeds(alone)
+    expected_losses, expected = trained(alone)
+    differences = [abs(a - b) / max(abs(b), 1e-300) for a, b in zip(losses, expected_losses, strict=True)]
+    return {
+        "loss": max(differences),
+        "parameters": float((parameters - expected).abs().max() / expected.abs().max()),
+        "moved": float((expected - flat(start(case))).abs().max()),
+    }
+
+
+class SameSeeds(Split):
+    """One process, with the seeds of the samples that several would draw."""
+
+    def __init__(self, training: Any):
+        self.training = training
+
+    def noise(self, generator: torch.Generator) -> torch.Generator:
+        self.training.seed_of_step = int(torch.randint(2**62, (), generator=generator))
+        return generator
+
+    def share(self, batch: Any) -> Any:
+        return batch
+
+    def weighted(self, terms: Any, batch: Any) -> Any:
+        return terms
+
+    def total(self, terms: Any, parameters: Any) -> Any:
+        return terms
+
+    def linear(self, share: Any, batch: Any) -> Any:
+        return share
 
 
 def products(equation: str, derivatives: str, width: int, ranks: Any) -> dict[str, float]:
@@ -182,6 +262,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     with joined(ranks):
         run: dict[str, Callable[[], Any]] = {name: lambda name=name: together(name, ranks) for name in SCENARIOS}
+        run |= {f"samples {each}": lambda each=each: samples(each, ranks) for each in SAMPLES}
         run |= {each: lambda each=each: planted(each, ranks) for each in MISTAKES}
         run |= {" ".join(map(str, each)): lambda each=each: products(*each, ranks) for each in PRODUCTS}
         run["alike"] = lambda: alike(ranks)
