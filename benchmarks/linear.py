@@ -1,19 +1,21 @@
 """Learned directions against conjugate gradients and multigrid: iterations, set-up, solve and training time apart.
 
-    python benchmarks/linear.py                           # all rows that are missing, then the page: about an hour
+    python benchmarks/linear.py                           # all rows that are missing, then the page: half an hour
     python benchmarks/linear.py --rows "box 64x64 *"      # only rows that match a pattern
-    python benchmarks/linear.py --rows "box *" --again    # rows that are there too, as on a quieter machine
+    python benchmarks/linear.py --again                   # all rows anew, in one run
+    python benchmarks/linear.py --rows "box *" --again    # some of them anew, as on a quieter machine
     python benchmarks/linear.py --list                    # the names of all rows
     python benchmarks/linear.py --page-only               # the page from the results so far
 
 Everything runs on one thread; beside each wall time stands the CPU time of the process, which a busy machine changes
-less. Results go one by one to `benchmarks/results/linear.json`, trained models to `benchmarks/results/linear_models/`;
-the page is `docs/linear-benchmark.md`.
+less, and the methods take turns on each grid. Results go grid by grid to `benchmarks/results/linear.json`, trained
+models to `benchmarks/results/linear_models/`; the page is `docs/linear-benchmark.md`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -23,6 +25,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import linear_checks
 import linear_models
 import linear_page
 import linear_rows
@@ -48,31 +51,42 @@ def main() -> None:
         print("\n".join(asked))
         return
     results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    for row in [] if arguments.page_only else asked:
-        if arguments.again or row not in results:
-            print(row, flush=True)
-            values = run(row, arguments.scratch)
-            results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-            results[row] = {**values, **_circumstances()}
-            order = rows()
-            kept = {name: results[name] for name in sorted(results, key=lambda n: order.index(n) if n in order else 0)}
-            RESULTS.write_text(_json(kept), encoding="utf-8")
-            print("  ", {key: value for key, value in values.items() if key != "history"}, flush=True)
+    wanted = [] if arguments.page_only else [row for row in asked if arguments.again or row not in results]
+    for group, members in itertools.groupby(wanted, key=_group):
+        print(group, flush=True)
+        results = {**results, **run(list(members), arguments.scratch)}
+        order = {name: place for place, name in enumerate(rows())}
+        results = {name: results[name] for name in sorted(results, key=lambda n: order.get(n, -1)) if name in order}
+        RESULTS.write_text(_json(results), encoding="utf-8")
     PAGE.write_text(linear_page.render(results), encoding="utf-8")
 
 
 def rows() -> list[str]:
     """The names of all rows: trainings first."""
-    return [f"train {name}" for name in linear_models.RECIPES] + linear_rows.names()
+    trainings = [f"train {name}" for name in linear_models.RECIPES]
+    return trainings + [f"check {name}" for name in linear_checks.CHECKS] + linear_rows.names()
 
 
-def run(row: str, scratch: Path) -> dict[str, Any]:
-    """The values of one row."""
-    kind, name = row.split(" ", 1)
+def run(members: list[str], scratch: Path) -> dict[str, dict[str, Any]]:
+    """The values of the rows of one group."""
+    circumstances = _circumstances()
+    kind, *place, _ = members[0].split(" ")
+    names = [row.rsplit(" ", 1)[1] for row in members]
     if kind == "train":
         scratch.mkdir(parents=True, exist_ok=True)
-        return linear_models.train(name, scratch)
-    return linear_rows.run(row)
+        values = {name: linear_models.train(name, scratch) for name in names}
+    elif kind == "check":
+        values = {name: linear_checks.CHECKS[name]() for name in names}
+    else:
+        values = linear_rows.run(kind, tuple(map(int, place[0].split("x"))), names)
+    for row, name in zip(members, names, strict=True):
+        print("  ", row, {key: value for key, value in values[name].items() if key != "history"}, flush=True)
+    return {row: {**values[name], **circumstances} for row, name in zip(members, names, strict=True)}
+
+
+def _group(row: str) -> str:
+    """Rows that are measured together: the methods on one grid; trainings and checks each alone."""
+    return row if row.startswith(("train", "check")) else row.rsplit(" ", 1)[0]
 
 
 def _circumstances() -> dict[str, Any]:
@@ -81,7 +95,8 @@ def _circumstances() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit.stdout.strip(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, one thread, load {os.getloadavg()[0]:.1f}",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, one thread",
+        "load": round(os.getloadavg()[0], 1),
         "torch": torch.__version__,
     }
 

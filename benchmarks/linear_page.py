@@ -5,33 +5,24 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from linear_aims import AIMS, TOLERANCES, aims
+from linear_checks import MATRICES
 from linear_models import RECIPES
 from linear_rows import BOXES, METHODS, OBSTACLE_METHODS, OBSTACLES, named
 
 Results = dict[str, dict[str, Any]]
-
-#: Most iterations to 1e-4, 1e-6, 1e-8 that were set as the aim; None where none was.
-AIMS: dict[tuple[str, str], tuple[int | None, ...]] = {
-    ("64x64", "dcdm"): (15, 24, None),
-    ("128x128", "dcdm"): (34, 50, None),
-    ("64x64", "v-cycle"): (5, 7, 9),
-    ("128x128", "v-cycle"): (5, 7, 9),
-    ("256x256", "v-cycle"): (5, 7, 9),
-    ("512x512", "v-cycle"): (6, 8, 10),
-    ("64x64x64", "v-cycle"): (5, 8, 10),
-    ("128x128x128", "v-cycle"): (5, 8, 10),
-}
-TOLERANCES = ("1e-04", "1e-06", "1e-08")
 
 
 def render(results: Results) -> str:
     """The whole page as Markdown."""
     parts = [
         _HEAD,
+        aims(results),
         _trainings(results),
         _boxes(results),
         _obstacles(results),
         _columns(results),
+        _checks(results),
         _even(results),
         _made(results),
     ]
@@ -42,13 +33,14 @@ _HEAD = """# Learned directions, measured
 
 Iterations and times of the learned search directions beside conjugate gradients and multigrid, each of them inside the
 same loop (`pinnx.solvers.linear.solve`), one thread, float64 outside and float32 inside of the networks. Set-up,
-solve and training stand apart. Times are CPU milliseconds of the process, which a busy machine changes less than wall
-time; wall times are in `benchmarks/results/linear.json`.
+solve and training stand apart. On each grid the methods take turns. Times are CPU milliseconds of the process, which a
+busy machine changes less than wall time; wall times, and the most beside the least time, are in
+`benchmarks/results/linear.json`.
 
 The learned V-cycle is one file for all rows, in two dimensions and in three: its weights are made from each matrix, so
-that a training on 64 × 64 grids serves all sizes. *Untrained* is the same cycle at its classical start: the difference
-is what training brings. The image networks (DCDM, U-Nets) run without the safeguards of the loop, to be seen alone, and
-stop after 100 iterations."""
+that a training on 64 × 64 grids serves all sizes; *32³* is one that was trained in three dimensions. *Untrained* is the
+same cycle at its classical start: the difference is what training brings. The image networks (DCDM, U-Nets) run without
+the safeguards of the loop, to be seen alone, and stop after 100 iterations."""
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -132,6 +124,45 @@ def _columns(results: Results) -> str:
     return "## Many right-hand sides\n\nThe learned V-cycle to 1e-6.\n\n" + _table(head, rows) if rows else ""
 
 
+def _checks(results: Results) -> str:
+    parts = []
+    if values := results.get("check history"):
+        rows = []
+        for name in (n for n in MATRICES if n in values["table"]):
+            row = values["table"][name]
+            found = [row["iterations"], row["scipy"], row["largest_difference"], row["scipy_reordered"]]
+            rows.append([name, *map(str, found)])
+        head = ["matrix", "iterations", "scipy's", "largest difference", "scipy, unknowns in another order"]
+        parts.append(
+            "## The identity is conjugate gradients\n\nRelative residual norms to 1e-8, iteration by iteration, beside "
+            "those of `scipy.sparse.linalg.cg`: the largest difference. The last column is scipy beside itself, the "
+            "unknowns in another order: where it is large, rounding decides, and no two implementations agree.\n\n"
+            + _table(head, rows)
+        )
+    if values := results.get("check adversaries"):
+        rows = [
+            [name, str(row["solves"]), f"{row['largest_ratio']:.3f}", str(row["failures"]), row["says"]]
+            for name, row in values["table"].items()
+        ]
+        head = ["direction", "solves", "most iterations / fallback's", "failures", "what the first result says"]
+        parts.append(
+            "## Directions that mean harm\n\nOn boxes, with reaction, and with obstacles and jumps, memory 0, 1 and 2, "
+            "to 1e-8: the iterations as a part of those of conjugate gradients, the largest of all solves.\n\n"
+            + _table(head, rows)
+        )
+    if values := results.get("check endings"):
+        rows = [
+            [name, f"`{row['status']}`", f"{row['right']} of {row['of']}", row["says"]]
+            for name, row in values["table"].items()
+        ]
+        head = ["system", "status", "found", "message"]
+        parts.append(
+            "## Systems that are none\n\nSolved without a direction and with each of those above.\n\n"
+            + _table(head, rows)
+        )
+    return "\n\n".join(parts)
+
+
 def _even(results: Results) -> str:
     """After how many solves the training has paid for itself."""
     training = results.get("train v-cycle-2d")
@@ -177,11 +208,12 @@ def _solves(training: dict[str, Any] | None, mine: float | None, other: float | 
 
 
 def _made(results: Results) -> str:
-    machines = sorted(
-        {f"{values['date']}, commit {values['commit']}, {values['machine']}" for values in results.values()}
-    )
-    listed = "\n".join(f"- {machine}" for machine in machines)
+    loads: dict[str, list[float]] = {}
+    for values in results.values():
+        machine = f"{values['date']}, commit {values['commit']}, {values['machine']}, torch {values['torch']}"
+        loads.setdefault(machine, []).append(values["load"])
+    listed = "\n".join(f"- {name}, load {min(load)} to {max(load)}" for name, load in sorted(loads.items()))
     return (
-        "## How it was made\n\n`python benchmarks/linear.py`; rows that are missing have not been run yet, and "
-        f"`--again --rows PATTERN` runs some again. Measured on:\n\n{listed}"
+        "## How it was made\n\n`python benchmarks/linear.py --again`; rows that are missing have not been run yet, and "
+        f"`--again --rows PATTERN` runs some anew. Measured on:\n\n{listed}"
     )

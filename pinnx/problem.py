@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from pinnx.domain.base import Domain
-from pinnx.expr import Expr, Known, Unknown
+from pinnx.expr import Expr, Input, Known, Unknown
+from pinnx.family import Family
 from pinnx.trial.base import TrialSolution
 from pinnx.trial.plain import Plain
 
@@ -36,18 +37,20 @@ class Equation(ABC):
 
     Attributes:
         unknowns: names of the unknown functions.
+        inputs: names of known fields that each instance brings; empty unless `problem` gives a family of instances.
         references: bibliographic keys or full citations, for `pinnx show` and `pinnx cite`.
     """
 
     unknowns: ClassVar[tuple[str, ...]] = ("u",)
+    inputs: ClassVar[tuple[str, ...]] = ()
     references: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def residual(self, *unknowns: Any, **kwargs: Any) -> Expr | tuple[Expr, ...]:
         """The expression, or one per equation of a system, that vanishes for the solution.
 
-        Subclasses name their unknowns: `def residual(self, u): return laplacian(u) + u - u**3 - …`. (This signature is
-        the one that type checkers let them replace.)
+        Subclasses name their unknowns, and after them their inputs: `def residual(self, u): return laplacian(u) + u -
+        u**3 - …`. (This signature is the one that type checkers let them replace.)
         """
 
     @abstractmethod
@@ -55,9 +58,10 @@ class Equation(ABC):
         """The domain, conditions, trial solution and exact solution, with `equation=self`."""
 
     def residuals(self) -> tuple[Expr, ...]:
-        """The residuals with the equation's own unknowns, always as a tuple."""
+        """The residuals with the equation's own unknowns and inputs, always as a tuple."""
         unknowns = [Unknown(name, index) for index, name in enumerate(self.unknowns)]
-        result = self.residual(*unknowns)
+        inputs = [Input(name, index) for index, name in enumerate(self.inputs)]
+        result = self.residual(*unknowns, *inputs)
         return result if isinstance(result, tuple) else (result,)
 
     def latex(self) -> str:
@@ -80,6 +84,7 @@ class Problem:
         conditions: soft conditions, empty where the trial solution meets them all.
         exact: the exact solution or a reference of known accuracy, one per unknown; only ever used to measure errors.
         test_points: number of points of the error measure.
+        instances: the family of instances, where the problem is one of many: an operator is solved for.
     """
 
     equation: Equation
@@ -88,6 +93,7 @@ class Problem:
     conditions: tuple[Condition, ...] = ()
     exact: Known | tuple[Known, ...] | None = None
     test_points: int = 20_000
+    instances: Family | None = None
 
     @property
     def trials(self) -> tuple[TrialSolution, ...]:

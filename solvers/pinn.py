@@ -26,7 +26,7 @@ from pinnx.solvers.loss import loss_for
 from pinnx.solvers.natural import LeastSquares, Linearization
 from pinnx.solvers.solution import TEST_SEED, Solution, build_network
 from pinnx.solvers.split import Split, Whole
-from pinnx.solvers.system import ResidualSystem
+from pinnx.solvers.system import ResidualSystem, require_single
 from pinnx.solvers.training.adam import Adam
 from pinnx.solvers.training.base import Optimizer, Situation
 from pinnx.solvers.training.stages import Leg, Stage, legs_of
@@ -53,7 +53,7 @@ class Pinn(Solver):
     stage: tuple[Stage, ...] = option((), "optimizers one after the other, in the place of `steps` and `optimizer`")
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
     evaluate_every: int = option(500, "steps between measurements of the error on the test points", at_least(1))
-    compile: bool = option(False, "torch.compile the loss, or with smoothing the network (pays for long runs)")
+    compile: bool = option(False, "torch.compile the loss, or with smoothing the network (measure whether it pays)")
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -78,6 +78,7 @@ class PinnTraining(Training):
 
     def __init__(self, options: Pinn, problem: Problem, spec: NetworkSpec, *, seed: int, device: torch.device):
         self.options, self.problem, self.spec, self.device = options, problem, spec, device
+        require_single(problem, "the solver 'pinn'")
         self.dtype = _DTYPES[options.precision]
         self.network = build_network(problem, spec, seed=seed, dtype=self.dtype, device=device)
         self.generator = torch.Generator(device).manual_seed(seed + 1)

@@ -34,6 +34,20 @@ def trial_values(problem: Problem, network: Network, points: Points) -> Tensor:
     return torch.stack([evaluate(in_network(problem, unknown), points, values) for unknown in unknowns], dim=1)
 
 
+def require_single(problem: Problem, method: str) -> None:
+    """Raise UnsupportedError for a problem that is a family of instances.
+
+    Args:
+        problem: any problem.
+        method: who asks, such as "the solver 'pinn'".
+    """
+    if problem.instances is not None:
+        raise UnsupportedError(
+            f"{method} solves one problem, and {type(problem.equation).__name__} is a family of instances with "
+            "different data; the solver 'hard-constraint' learns all of them"
+        )
+
+
 class ResidualSystem:
     """Everything that must vanish, ready to be evaluated.
 
@@ -47,6 +61,7 @@ class ResidualSystem:
     """
 
     def __init__(self, problem: Problem, network: Network, derivatives: DerivativeEstimator):
+        require_single(problem, "a residual at random points")
         self.problem, self.network = problem, network
         self.residuals = tuple(in_network(problem, residual) for residual in problem.equation.residuals())
         self.conditions = tuple(in_network(problem, condition.residual) for condition in problem.conditions)

@@ -182,6 +182,10 @@ _FAMILIES = {
     "derivatives": ("solver.derivatives", "How derivatives of the network are obtained."),
     "optimizers": ("solver.optimizer", "How the parameters move."),
     "schedules": ("solver.optimizer.schedule", "How the learning rate changes over the run."),
+    "couplings": (
+        "solver.coupling",
+        "How the experts of a mixture depend on each other; for the solver `hard-constraint`.",
+    ),
     "systems": ("solver.system", "Which linear system is solved; for the solver `linear-system`."),
     "directions": ("solver.direction", "The search direction of a linear solve, where none is trained."),
     "direction-networks": ("solver.training.network", "The network of a search direction that is trained."),

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import pinnx
-from pinnx.cli import catalog, check, cite, points, runs, solve, status, submit, sweep
+from pinnx.cli import catalog, check, cite, data, points, runs, solve, status, submit, sweep
 from pinnx.cli.arguments import Parser
 from pinnx.errors import InputErrors, PinnxError
 from pinnx.registry import user_mistake
@@ -25,6 +25,7 @@ examples:
   pinnx compare runs/a runs/b
   pinnx sweep my_case.toml --grid network.width=32,64 --seeds 5
   pinnx submit my_case.toml --time 2:00:00      as a batch job of Slurm
+  pinnx data make my_case.toml --count 256      solved instances of a family
   pinnx status                                  how runs and sweeps stand
 
 exit codes:
@@ -49,7 +50,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="store_true", help="print the versions of pinnx, Python and PyTorch, and exit")
     top.set_defaults(run=None)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in (solve, check, catalog, runs, points, sweep, submit, status, cite):
+    for module in (solve, check, catalog, runs, points, data, sweep, submit, status, cite):
         module.add(commands)
     return top
 

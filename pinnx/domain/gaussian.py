@@ -124,7 +124,7 @@ class DriftingGaussian(MappedDomain):
 
 
 def _like(value: float | Tensor, tensor: Tensor) -> Tensor:
-    return torch.as_tensor(value).to(tensor)
+    return torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
 
 
 def _check_vector(name: str, value: float | Tensor, dimension: int) -> None:

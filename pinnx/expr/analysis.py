@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from pinnx.errors import InputError
-from pinnx.expr.atoms import Atom, Symbol, Unknown, Value
+from pinnx.expr.atoms import Atom, Directional, Input, Symbol, Unknown, Value
 from pinnx.expr.nodes import Custom, Dot, Expr, Function, Number, Power, Product, Sum, add, dot, has_unknown, multiply
 
 
@@ -23,14 +24,16 @@ def with_explicit_values(expr: Expr) -> Expr:
     return map_leaves(expr, lambda leaf: Value(leaf) if isinstance(leaf, Symbol) else leaf)
 
 
-def substitute(expr: Expr, functions: Mapping[Unknown, Symbol]) -> Expr:
-    """The expression with unknowns replaced by other functions: `substitute(residual, {u: exact})` is the residual of
-    the exact solution."""
+def substitute(expr: Expr, functions: Mapping[Any, Symbol]) -> Expr:
+    """The expression with unknowns, or inputs, replaced by other functions: `substitute(residual, {u: exact})` is the
+    residual of the exact solution."""
 
     def change(leaf: Expr) -> Expr:
-        if isinstance(leaf, Atom) and isinstance(leaf.of, Unknown):
+        if isinstance(leaf, Directional):
+            leaf = replace(leaf, vector=map_leaves(leaf.vector, change))
+        if isinstance(leaf, Atom) and isinstance(leaf.of, (Unknown, Input)):
             return leaf.on(functions.get(leaf.of, leaf.of))
-        return functions.get(leaf, leaf) if isinstance(leaf, Unknown) else leaf
+        return functions.get(leaf, leaf) if isinstance(leaf, (Unknown, Input)) else leaf
 
     return map_leaves(expr, change)
 
@@ -42,6 +45,19 @@ def atoms(*expressions: Expr) -> tuple[Atom, ...]:
         for node in with_explicit_values(expr).walk():
             if isinstance(node, Atom) and node.unknown:
                 found[node] = None
+    return tuple(found)
+
+
+def input_atoms(*expressions: Expr) -> tuple[Atom, ...]:
+    """The distinct atoms of inputs, in order of appearance, those inside directions of derivatives included; bare
+    inputs count as their value."""
+    found: dict[Atom, None] = {}
+    for expr in expressions:
+        for node in with_explicit_values(expr).walk():
+            if isinstance(node, Atom) and isinstance(node.of, Input):
+                found[node] = None
+            if isinstance(node, Directional):
+                found |= dict.fromkeys(input_atoms(node.vector))
     return tuple(found)
 
 

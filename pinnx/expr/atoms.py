@@ -35,6 +35,25 @@ class Unknown(Symbol):
 
 
 @final
+@dataclass(frozen=True)
+class Input(Symbol):
+    """A known field that an instance of a family brings: an initial value, a permeability, a forcing.
+
+    It may be differentiated. Its atoms get their values from whoever evaluates, like those of an unknown; to linearity,
+    degree and slots they are coefficients.
+
+    Attributes:
+        name: for text, and under which an instance holds the field.
+        index: its place among the inputs of the equation.
+        symbol: LaTeX, if not the name.
+    """
+
+    name: str
+    index: int = 0
+    symbol: str | None = None
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Known(Symbol):
     """A known function of the point whose derivatives are available to the language. Compared by identity.

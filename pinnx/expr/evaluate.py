@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pinnx.errors import InputError, ShapeError
-from pinnx.expr.atoms import Atom, Directional, Gradient, Known, Partial, SecondOrder, Unknown, Value
+from pinnx.expr.atoms import Atom, Directional, Gradient, Input, Known, Partial, SecondOrder, Unknown, Value
 from pinnx.expr.calculus import differentiate
 from pinnx.expr.nodes import (
     Coefficient,
@@ -38,14 +38,14 @@ def evaluate(expr: Expr, points: Points, values: Values = NO_VALUES) -> Tensor:
     Args:
         expr: the expression.
         points: n points.
-        values: the value of every atom of an unknown in it, (n,) or (n, d); `Value(u)` serves a bare `u`. Further axes
-            in front, such as several estimates of the same atom, are kept.
+        values: the value of every atom of an unknown or input in it, (n,) or (n, d); `Value(u)` serves a bare `u`.
+            Further axes in front, such as several estimates of the same atom, are kept.
 
     Returns:
         (n,) for rank 0, (n, d) for rank 1.
 
     Raises:
-        InputError: an atom of an unknown has no value.
+        InputError: an atom of an unknown or of an input has no value.
         ShapeError: a coefficient returns another shape than its rank promises.
     """
     result = Evaluator(points, values)(expr)
@@ -106,16 +106,18 @@ class Evaluator:
             return group[:, expr.index]
         if isinstance(expr, Coefficient):
             return self._shaped(expr.function(self.points), expr, expr.name)
-        if isinstance(expr, Unknown):
-            return self._unknown(Value(expr))
+        if isinstance(expr, (Unknown, Input)):
+            return self._given(Value(expr))
         if isinstance(expr, Known):
             return self._known(Value(expr))
         if isinstance(expr, Atom):
-            return self._known(expr) if isinstance(expr.of, Known) else self._unknown(expr)
+            return self._known(expr) if isinstance(expr.of, Known) else self._given(expr)
         raise InputError(f"cannot evaluate {expr}")
 
-    def _unknown(self, atom: Atom) -> Tensor:
+    def _given(self, atom: Atom) -> Tensor:
         if atom not in self.values:
+            if isinstance(atom.of, Input):
+                raise InputError(f"{atom} has no value: {atom.of} is an input, which an instance of the problem brings")
             raise InputError(f"{atom} has no value: the expression still contains the unknown {atom.of}")
         return self.values[atom]
 

@@ -94,7 +94,7 @@ class RankSplit(Split):
             sizes = [squared.groups(phase, training.network) for phase in loss.phases]
             if min(smallest_share(each, self.meeting) for each in sizes) < loss.estimator.smallest_group:
                 raise InputError(f"{sentence}, or more samples: of these each process needs some, too")
-            squared.draw = SharedDraw(squared.draw, self.meeting)
+            squared.draw, squared.joint = SharedDraw(squared.draw, self.meeting), False
         self._samples = True
 
     @property

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pinnx.networks.base import Network, NetworkSpec
+from pinnx.networks.encoded import EncodedMlp, EncodedNetwork
+from pinnx.networks.fno import Fno, FourierOperator
 from pinnx.networks.fourier import FourierMlp, FourierNetwork
+from pinnx.networks.grid import GridNetwork, GridNetworkSpec
 from pinnx.networks.layers import ACTIVATIONS
 from pinnx.networks.mlp import Mlp, MlpNetwork
 from pinnx.networks.modified import ModifiedMlp, ModifiedNetwork
@@ -11,8 +14,14 @@ from pinnx.networks.residual import ResidualMlp, ResidualNetwork
 
 __all__ = [
     "ACTIVATIONS",
+    "EncodedMlp",
+    "EncodedNetwork",
+    "Fno",
     "FourierMlp",
     "FourierNetwork",
+    "FourierOperator",
+    "GridNetwork",
+    "GridNetworkSpec",
     "Mlp",
     "MlpNetwork",
     "ModifiedMlp",

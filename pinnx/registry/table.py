@@ -28,6 +28,7 @@ BASES: Final[Mapping[str, str]] = {
     "derivatives": "pinnx.solvers.derivatives.base:DerivativeEstimator",
     "optimizers": "pinnx.solvers.training.base:Optimizer",
     "schedules": "pinnx.solvers.training.schedules:Schedule",
+    "couplings": "pinnx.solvers.experts.couplings.base:Coupling",
     "systems": "pinnx.solvers.linear.systems:SystemSource",
     "directions": "pinnx.solvers.linear.base:Direction",
     "direction-networks": "pinnx.solvers.linear.directions.learned:DirectionSpec",
@@ -48,6 +49,13 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
             "pinnx.equations.burgers_1d:ClassicalBurgers",
             "u_t + u u_x − ν u_xx = 0: the classical steepening sine, with its Cole–Hopf solution",
         ),
+        "darcy": Entry(
+            "pinnx.equations.darcy:Darcy", "−∇·(a∇u) = 1 in the unit square: a family of permeabilities, on a grid"
+        ),
+        "diffusion-sorption": Entry(
+            "pinnx.equations.diffusion_sorption:DiffusionSorption",
+            "R(u) u_t = D u_xx with Freundlich sorption: a family of initial values, on a grid",
+        ),
         "fokker-planck": Entry(
             "pinnx.equations.fokker_planck:FokkerPlanck", "u_t = ½Δu − μ·∇u with u = |x|² at the start"
         ),
@@ -60,7 +68,15 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
             "pinnx.equations.log_fokker_planck:LogFokkerPlanck",
             "the logarithm of the density of an Ornstein–Uhlenbeck process",
         ),
+        "navier-stokes": Entry(
+            "pinnx.equations.navier_stokes:NavierStokes",
+            "w_t + v·∇w = νΔw on the torus: a family of initial vorticities, on a grid",
+        ),
         "poisson": Entry("pinnx.equations.poisson:Poisson", "−Δu = f in the unit cube, for one of three solutions"),
+        "random-burgers": Entry(
+            "pinnx.equations.random_burgers:RandomBurgers",
+            "u_t + u u_x − ν u_xx = 0: a family of random initial values, on a grid",
+        ),
         "sine-gordon": Entry(
             "pinnx.equations.sine_gordon:SineGordon", "Δu + sin u = g in the unit ball, zero on the sphere"
         ),
@@ -70,10 +86,18 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "fourier": Entry("pinnx.networks.fourier:FourierMlp", "multilayer perceptron on random Fourier features"),
         "residual": Entry("pinnx.networks.residual:ResidualMlp", "perceptron whose blocks add to their input"),
         "modified": Entry("pinnx.networks.modified:ModifiedMlp", "perceptron gated by two encodings of its input"),
+        "fno": Entry("pinnx.networks.fno:Fno", "Fourier neural operator on the grid of a family of instances"),
+        "encoded-mlp": Entry(
+            "pinnx.networks.encoded:EncodedMlp", "perceptron of the coordinates and a code of the instance"
+        ),
     },
     "solvers": {
         "pinn": Entry(
             "pinnx.solvers.pinn:Pinn", "physics-informed network: least squares of the residual at random points"
+        ),
+        "hard-constraint": Entry(
+            "pinnx.solvers.hard_constraint:HardConstraint",
+            "a learned basis with coefficients that make the equation hold: one constraint, or a mixture of experts",
         ),
         "linear-system": Entry(
             "pinnx.solvers.linear_system:LinearSystem",
@@ -125,6 +149,22 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "exponential": Entry("pinnx.solvers.training.schedules:Exponential", "a constant factor per step"),
         "cosine": Entry("pinnx.solvers.training.schedules:Cosine", "falls along half a cosine"),
         "linear": Entry("pinnx.solvers.training.schedules:Linear", "falls linearly"),
+    },
+    "couplings": {
+        "independent": Entry(
+            "pinnx.solvers.experts.couplings.independent:Independent", "experts that know nothing of each other"
+        ),
+        "interface": Entry(
+            "pinnx.solvers.experts.couplings.interface:Interface",
+            "experts on blocks, tied at the faces, solved jointly",
+        ),
+        "windows": Entry(
+            "pinnx.solvers.experts.couplings.windows:Windows",
+            "experts that blend by a smooth partition of unity, solved jointly",
+        ),
+        "gated": Entry(
+            "pinnx.solvers.experts.couplings.gated:Gated", "soft top-k gating by the distance of blocks, solved jointly"
+        ),
     },
     "systems": {
         "equation": Entry("pinnx.solvers.linear.systems:EquationSystem", "the case's linear equation on a grid"),

@@ -36,6 +36,7 @@ class RunDirectory:
         self.metrics = self.path / "metrics.h5"
         self.checkpoints = self.path / "checkpoints"
         self.solution = self.path / "solution.h5"
+        self.instances = self.path / "instances.h5"
         self.plots = self.path / "plots"
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"

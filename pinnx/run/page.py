@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
@@ -13,8 +14,9 @@ from pinnx.run.comparison_table import comparison_remarks, comparison_tables
 from pinnx.run.directory import RunDirectory
 from pinnx.run.files import read_json
 from pinnx.run.progress import BASELINE_LABELS, duration, error_text, rate, with_error
-from pinnx.run.result import BASELINE_NAMES, ERROR_NAMES, Result
+from pinnx.run.result import ERROR_NAMES, Result
 from pinnx.run.typesetting import formula_html
+from pinnx.views.operators import read_view
 
 _COLUMNS = {
     "relative_l2": "relative <i>L</i><sup>2</sup>",
@@ -40,6 +42,7 @@ def page(run: RunDirectory, images: Mapping[str, bytes], captions: Mapping[str, 
         *_section("Equation", _equation(run)),
         *_section("Results", _results(result)),
         *_section("Comparison", _comparison(run)),
+        *_section("Instances", _instances(run)),
         *(_figure(name, image, captions.get(name, "")) for name, image in images.items()),
         *_section("Derivatives", _derivatives(run)),
         *_section("Cost", _costs(result)),
@@ -108,9 +111,15 @@ def _results(result: Result | None) -> Iterator[str]:
     yield "<table class='results'><thead><tr><th>Error of</th>"
     yield "".join(f"<th>{_COLUMNS[name]}</th>" for name in ERROR_NAMES) + "</tr></thead><tbody>"
     yield _row("solution", result.errors, "solution")
-    for name in BASELINE_NAMES:
-        yield _row(BASELINE_LABELS[name], result.baselines.get(name) or {})
+    for name in result.baseline_names:
+        yield _row(BASELINE_LABELS.get(name, name), result.baselines.get(name) or {})
     yield "</tbody></table>"
+    if "offset" in result.baselines:
+        yield (
+            "<p class='remark'>Errors on held-out instances: means of the relative ones, and the largest of all. The "
+            "other answers need no method of solution: a result is worth something only beside them.</p>"
+        )
+        return
     yield (
         "<p class='remark'>Errors on the fixed test points. The trivial answers put zero, the best constant or the "
         "best affine function in the place of the network <i>f</i>: a result is worth something only beside them.</p>"
@@ -120,6 +129,17 @@ def _results(result: Result | None) -> Iterator[str]:
 def _row(label: str, errors: Mapping[str, float], kind: str = "") -> str:
     cells = "".join(f"<td>{error_text(errors.get(name))}</td>" for name in ERROR_NAMES)
     return f'<tr class="{kind}"><th>{_escape(label)}</th>{cells}</tr>'
+
+
+def _instances(run: RunDirectory) -> Iterator[str]:
+    """How the solves of held-out instances ended, where not all of them converged alike."""
+    if not run.instances.is_file():
+        return
+    view, _ = read_view(run.instances)
+    counted = Counter(view.messages)
+    if counted:
+        items = "".join(f"<li>{count} of {len(view.messages)}: {_escape(each)}</li>" for each, count in counted.items())
+        yield f"<ul>{items}</ul>"
 
 
 def _figure(name: str, image: bytes, caption: str) -> str:

@@ -16,11 +16,20 @@ from pinnx.run.files import make_folder, write_bytes
 from pinnx.run.metrics import SECONDS, STEP
 from pinnx.run.result import ErrorTable
 from pinnx.views.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
+from pinnx.views.operator_figures import BASELINE_WORDS
 
 _TERMS = (VERMILION, GREEN, PURPLE, ORANGE, SKY)
 # Color, dashes, width: zero is wide and pale, to be seen below the best constant, which is often as good.
 _BASELINES = {"zero": ("0.8", "-", 2.5), "constant": (ORANGE, "-.", 1.0), "affine": (VERMILION, "--", 1.0)}
+_BASELINES |= {
+    "offset": ("0.8", "-", 2.5),
+    "persistence": (ORANGE, ":", 1.0),
+    "mean": (PURPLE, "-.", 1.0),
+    "linear": (GREEN, "--", 1.0),
+    "interpolation": (VERMILION, "--", 1.0),
+}
 _BASELINE_NAMES = {"zero": "$f = 0$", "constant": "best constant $f$", "affine": "best affine $f$"}
+_BASELINE_NAMES |= {**BASELINE_WORDS, "offset": "$f = 0$"}
 _LONGEST_LINE = 3000
 
 

@@ -13,10 +13,19 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from pinnx.run.result import BASELINE_NAMES, ERROR_NAMES, ErrorTable, Result
+from pinnx.run.result import ERROR_NAMES, ErrorTable, Result
 
 #: What the trivial answers are called where people read them.
-BASELINE_LABELS = {"zero": "network f = 0", "constant": "best constant f", "affine": "best affine f"}
+BASELINE_LABELS = {
+    "zero": "network f = 0",
+    "constant": "best constant f",
+    "affine": "best affine f",
+    "offset": "network f = 0",
+    "persistence": "initial value persists",
+    "mean": "mean of solved instances",
+    "linear": "affine in the parameters",
+    "interpolation": "between two solved instances",
+}
 ERROR_LABELS = {"relative_l2": "relative L2", "relative_l1": "relative L1", "max_error": "largest error"}
 
 
@@ -167,8 +176,8 @@ def result_table(result: Result) -> Table:
     for name in ERROR_NAMES:
         table.add_column(ERROR_LABELS[name], justify="right")
     _add_row(table, "solution", result.errors, style="bold")
-    for name in BASELINE_NAMES:
-        _add_row(table, BASELINE_LABELS[name], result.baselines.get(name))
+    for name in result.baseline_names:
+        _add_row(table, BASELINE_LABELS.get(name, name), result.baselines.get(name))
     return table
 
 

@@ -9,16 +9,20 @@ import numpy as np
 from pinnx.errors import InputError
 from pinnx.run.checkpoints import Checkpoints
 from pinnx.run.directory import RunDirectory
-from pinnx.run.files import read_json, write_text
+from pinnx.run.files import read_json, write_bytes, write_text
 from pinnx.run.metrics import STEP, read_metrics
 from pinnx.run.page import page
 from pinnx.run.plots import residual_figure, save, training_figure
 from pinnx.run.solution_file import read_solution, write_solution
+from pinnx.solvers.constrained.family_solution import FamilySolution
 from pinnx.solvers.solution import Answer, Solution
 from pinnx.views.fields import field_of, residual_sample
 from pinnx.views.figures import solution_figure, style
 from pinnx.views.linear_figures import CAPTIONS as LINEAR_CAPTIONS
 from pinnx.views.linear_figures import linear_figures
+from pinnx.views.operator_figures import CAPTIONS as OPERATOR_CAPTIONS
+from pinnx.views.operator_figures import operator_figures
+from pinnx.views.operators import read_view
 
 #: Figures by name, with what the page says below them.
 CAPTIONS = {
@@ -26,6 +30,7 @@ CAPTIONS = {
     "solution": "Solution, reference where one is known, and their difference.",
     "residual": "Residual of the equation at points drawn from the domain's own law.",
     **LINEAR_CAPTIONS,
+    **OPERATOR_CAPTIONS,
 }
 
 
@@ -49,7 +54,7 @@ def report(directory: Path | str) -> Path:
 
 
 def write_figures_and_report(run: RunDirectory, solution: Answer, step: int) -> None:
-    """Write `solution.h5`, if the solution is a function, the figures and `report.html`."""
+    """Write `solution.h5`, if the solution is a function, or `instances.h5`, the figures and `report.html`."""
     _write_solution(run, solution, step)
     _write_page(run)
 
@@ -57,16 +62,18 @@ def write_figures_and_report(run: RunDirectory, solution: Answer, step: int) -> 
 def _write_solution(run: RunDirectory, solution: Answer, step: int) -> None:
     if isinstance(solution, Solution):
         write_solution(run.solution, field_of(solution), residual_sample(solution), step)
+    elif isinstance(solution, FamilySolution) and solution.examine is not None:
+        write_bytes(run.instances, solution.examine().to_bytes(step))
 
 
 def _is_current(run: RunDirectory, step: int) -> bool:
-    """Whether `solution.h5` is that of the newest checkpoint."""
+    """Whether `solution.h5` or `instances.h5` is that of the newest checkpoint."""
     if run.comparison.is_file():
         return True
-    if not run.solution.is_file():
-        return False
     try:
-        return read_solution(run.solution)[2] == step
+        if run.instances.is_file():
+            return read_view(run.instances)[1] == step
+        return run.solution.is_file() and read_solution(run.solution)[2] == step
     except InputError:
         return False  # it is made again
 
@@ -90,6 +97,9 @@ def draw(run: RunDirectory) -> dict[str, bytes]:
             images["training"] = save(
                 training_figure(metrics, result.baselines if result else {}), run.plots, "training"
             )
+        if run.instances.is_file():
+            for name, figure in operator_figures(read_view(run.instances)[0]).items():
+                images[name] = save(figure, run.plots, name)
         if run.solution.is_file():
             field, residuals, _ = read_solution(run.solution)
             images["solution"] = save(solution_figure(field), run.plots, "solution")

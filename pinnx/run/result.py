@@ -23,7 +23,8 @@ class Result:
     Attributes:
         status: how it ended, and what to do about it.
         errors: `relative_l2`, `relative_l1`, `max_error` against the reference, or None without one.
-        baselines: the same errors of the trivial answers `zero`, `constant` and `affine`; None where not measured.
+        baselines: the same errors of the trivial answers, `zero`, `constant` and `affine`, or of those of a family of
+            instances; None where not measured.
         steps: steps done.
         total_steps: steps asked for.
         seconds: time spent in steps, over all sessions of the run.
@@ -60,6 +61,11 @@ class Result:
         return self.steps / self.seconds if self.seconds > 0 else None
 
     @property
+    def baseline_names(self) -> tuple[str, ...]:
+        """Those that were measured, or the usual ones."""
+        return tuple(self.baselines) or BASELINE_NAMES
+
+    @property
     def exit_code(self) -> int:
         """What the command line returns."""
         return self.status.exit_code
@@ -74,7 +80,7 @@ class Result:
             "status": self.status.outcome.value,
             "message": self.status.message,
             **errors,
-            "baselines": {name: self.baselines.get(name) for name in BASELINE_NAMES},
+            "baselines": {name: self.baselines.get(name) for name in self.baseline_names},
             **plain,
             "steps_per_second": self.steps_per_second,
         }

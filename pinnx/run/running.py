@@ -28,6 +28,7 @@ from pinnx.run.reporting import write_figures_and_report
 from pinnx.run.result import Result
 from pinnx.run.sources import sources_of
 from pinnx.solvers.base import Training
+from pinnx.solvers.constrained.family_solution import FamilySolution
 from pinnx.solvers.solution import Answer, Solution
 from pinnx.status import Outcome, Status
 
@@ -124,6 +125,12 @@ def load_solution(directory: Path | str) -> Any:
 def function_of(run: RunDirectory, case: Case) -> tuple[Solution, int]:
     """The solution of a run and the step it is from; raises InputError where it is no function."""
     solution, step = solution_of(run, case)
+    if isinstance(solution, FamilySolution):
+        raise InputError(
+            "the run learned an operator for a family of instances: there is no one function to evaluate; "
+            "instances.h5 holds its held-out instances, and pinnx.load(directory).solve(instances) solves others",
+            file=run.path,
+        )
     if not isinstance(solution, Solution):
         raise InputError(
             "the run solved a linear system: there is no function to evaluate; x.h5 holds the solution vector, and "

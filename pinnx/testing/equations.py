@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pinnx.domain import Domain
-from pinnx.expr import Known, Points, Symbol, Unknown, dt, evaluate, grad, laplacian, substitute
+from pinnx.expr import Input, Known, Points, Symbol, Unknown, dt, evaluate, grad, laplacian, substitute
 from pinnx.problem import Condition, Equation, Problem
 from pinnx.testing.functions import known_functions, magnitude, random_function, without_closed_forms
 from pinnx.trial import Affine
@@ -50,7 +50,9 @@ class EquationConformance(ABC):
         """The equations to test, in several dimensions where they have any: 2, 5 and 20 are the custom."""
 
     def oracle(self, equation: Equation, points: Points, *unknowns: Function) -> Tensor | tuple[Tensor, ...] | None:
-        """The residual, or one per equation of a system, of arbitrary functions: (n,); None leaves the test out."""
+        """The residual, or one per equation of a system, of arbitrary functions: (n,); None leaves the test out.
+
+        The functions are the unknowns and, after them, the inputs."""
         return None
 
     def hard_conditions(self, equation: Equation) -> Sequence[Condition]:
@@ -98,13 +100,14 @@ class EquationConformance(ABC):
         problem = equation.problem()
         points = self._sample(problem.domain)
         columns = points.coordinates.total
-        functions = [random_function(columns, self.seed + i) for i in range(len(equation.unknowns))]
+        symbols = (*_unknowns(equation), *_inputs(equation))
+        functions = [random_function(columns, self.seed + i) for i in range(len(symbols))]
         tensors = [lambda rows, f=f: f(Points(rows, points.coordinates)) for f in functions]
         expected = self.oracle(equation, points, *tensors)
         if expected is None:
             raise unittest.SkipTest("no oracle")
         expected = expected if isinstance(expected, tuple) else (expected,)
-        mapping: dict[Unknown, Symbol] = dict(zip(_unknowns(equation), functions, strict=True))
+        mapping: dict[Symbol, Symbol] = dict(zip(symbols, functions, strict=True))
         for residual, truth in zip(equation.residuals(), expected, strict=True):
             filled = substitute(residual, mapping)
             error = (evaluate(filled, points) - truth) / (1 + magnitude(filled, points))
@@ -202,12 +205,17 @@ class EquationConformance(ABC):
 
     def _residual_values(self, equation: Equation, points: Points) -> list[Tensor]:
         columns = points.coordinates.total
-        mapping: dict[Unknown, Symbol] = {u: random_function(columns, self.seed + u.index) for u in _unknowns(equation)}
+        symbols = (*_unknowns(equation), *_inputs(equation))
+        mapping = {symbol: random_function(columns, self.seed + i) for i, symbol in enumerate(symbols)}
         return [evaluate(substitute(residual, mapping), points) for residual in equation.residuals()]
 
 
 def _unknowns(equation: Equation) -> tuple[Unknown, ...]:
     return tuple(Unknown(name, index) for index, name in enumerate(equation.unknowns))
+
+
+def _inputs(equation: Equation) -> tuple[Input, ...]:
+    return tuple(Input(name, index) for index, name in enumerate(equation.inputs))
 
 
 def _scales(problem: Problem) -> list[float]:

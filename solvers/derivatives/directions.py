@@ -23,6 +23,7 @@ import torch
 from scipy.linalg import hadamard
 from torch import Tensor
 
+from pinnx.expr import Atom, Points, SecondOrder
 from pinnx.networks.base import Network
 
 Law = Literal["orthogonal", "rademacher", "gaussian"]
@@ -65,6 +66,15 @@ def described(law: Law, space: str, network: Network) -> str:
     where = f"the first layer's row space of {len(affine[0])} dimensions" if reduced and affine else "all dimensions"
     which = {"orthogonal": "orthogonal", "rademacher": "random sign", "gaussian": "normal"}[law]
     return f"{which} directions in {where}"
+
+
+def complete_set(law: str, space: str, network: Network, points: Points, atom: Atom) -> int | None:
+    """Number of directions at right angles that give a second-order operator without noise; None for other laws."""
+    affine = network.first_affine()
+    if law != "orthogonal" or affine is None or not isinstance(atom, SecondOrder):
+        return None
+    size = max(1, points.coordinates.size(atom.group))
+    return min(size, len(affine[0])) if space == "rows" else size
 
 
 def good_group(law: Law, samples: int, network: Network) -> int:

@@ -95,34 +95,33 @@ class Frame:
         """The change of the hidden layer: (…, r) -> (…, h)."""
         return q @ self.factor.T
 
-    def along(self, slopes: Tensor, vector: Tensor) -> Tensor:
-        """The derivative along vectors (1 or n, d), from slopes (…, n, r) along the frame's axes."""
+    def along(self, slopes: Tensor, vector: Tensor, hidden: Tensor) -> Tensor:
+        """The derivative along vectors (1 or n, d).
+
+        Args:
+            slopes: along the frame's axes, (…, n, r).
+            vector: b.
+            hidden: g, the slopes in the hidden layer (…, n, h); of it only the mean matters, and only for gradients.
+        """
         if not self.reduced:
             return (slopes * vector).sum(-1)
         image = vector @ self.columns.T  # W b
         inside = self._solve(image.detach()) if self.basis is None else vector @ self.basis  # Qᵀ b
         # Q is held constant, so that what b has outside the row space needs a term whose value is zero but whose
-        # gradient in W is not: g · (W − S Qᵀ) b, with g = S⁻ᵀ(slopes) the gradient in the hidden layer.
-        return (slopes * inside).sum(-1) + (self._hidden(slopes) * (image - inside @ self.factor.T)).sum(-1)
+        # gradient in W is not: g · (W − S Qᵀ) b. S⁻ᵀ(slopes) would be such a g, too, with a noise that grows with the
+        # condition of W, and none at all where neurons see the same combination of coordinates.
+        return (slopes * inside).sum(-1) + (hidden.detach() * (image - inside @ self.factor.T)).sum(-1)
 
-    def lift(self, slopes: Tensor) -> Tensor:
-        """The gradient (…, n, d), from slopes (…, n, r) along the frame's axes."""
+    def lift(self, slopes: Tensor, hidden: Tensor) -> Tensor:
+        """The gradient (…, n, d), from the same as `along`."""
         if not self.reduced:
             return slopes
         basis = self._solve(self.columns.detach().T) if self.basis is None else self.basis
-        # as in `along`: the last term has value zero
-        return slopes @ basis.T + self._hidden(slopes) @ (self.columns - self.factor @ basis.T)
+        return slopes @ basis.T + hidden.detach() @ (self.columns - self.factor @ basis.T)
 
     def _solve(self, right: Tensor) -> Tensor:
         """The product right · S⁻ᵀ, with S held constant."""
         return torch.linalg.solve(self.factor.detach().T, right, left=False)
-
-    def _hidden(self, slopes: Tensor) -> Tensor:
-        factor = self.factor.detach()
-        if self.basis is None:
-            return torch.linalg.solve(factor, slopes.detach(), left=False)
-        # S may be singular, and slopes then tell g up to what is orthogonal to W's columns: its shortest version.
-        return slopes.detach() @ torch.linalg.pinv(factor)
 
 
 def coordinate_frame(columns: Tensor) -> Frame:

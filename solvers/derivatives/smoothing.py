@@ -46,7 +46,7 @@ from pinnx.expr import Atom, Biharmonic, Directional, Evaluator, Gradient, Parti
 from pinnx.networks.base import Network
 from pinnx.networks.compiled import CompiledTail
 from pinnx.options import at_least, check_limits, option, positive
-from pinnx.solvers.derivatives.directions import described, good_group, random_directions
+from pinnx.solvers.derivatives.directions import complete_set, described, good_group, random_directions
 from pinnx.solvers.derivatives.row_space import Frame, coordinate_frame, row_space_frame
 from pinnx.solvers.derivatives.sampled import Correction, Realization, SampledEstimator
 
@@ -58,6 +58,7 @@ class Smoothing(SampledEstimator):
 
     kind: ClassVar[str] = "smoothing"
     compilable: ClassVar[bool] = True
+    parts: ClassVar[int] = 1 << 30  # each sample is a value of the network in any case
     samples: int = option(32, "antithetic pairs K per point and step", at_least(1))
     sigma: float = option(1e-2, "standard deviation of the noise in space", positive)
     sigma_time: float | None = option(None, "standard deviation of the noise in time; default: sigma", positive)
@@ -118,10 +119,20 @@ class Smoothing(SampledEstimator):
             return f"it smooths one coordinate group, and the equation differentiates in {', '.join(sorted(groups))}"
         return None
 
+    def complete_set(self, network: Network, points: Points, atom: Atom) -> int | None:
+        return None if self.weights == "stein" else complete_set(self.law, self.space, network, points, atom)
+
     def draw(
-        self, network: Network, points: Points, atoms: Sequence[Atom], generator: torch.Generator, sizes: Sequence[int]
+        self,
+        network: Network,
+        points: Points,
+        atoms: Sequence[Atom],
+        generator: torch.Generator,
+        sizes: Sequence[int],
+        *,
+        joint: bool = False,
     ) -> dict[Atom, Tensor]:
-        return _Draw(self, network, points, atoms, generator, sizes).read()
+        return _Draw(self, network, points, atoms, generator, sizes, joint=joint).read()
 
     def evaluations(self, atoms: Sequence[Atom], samples: int = 0) -> int:
         distinct = {replace(atom, slot=0) for atom in atoms}
@@ -159,12 +170,15 @@ class _Draw:
         atoms: Sequence[Atom],
         generator: torch.Generator,
         sizes: Sequence[int],
+        *,
+        joint: bool,
     ):
         affine = network.first_affine()
         if affine is None:
             raise UnsupportedError("smoothing needs a network with a first affine layer")
         self.options, self.network, self.points, self.atoms = options, network, points, atoms
         self.generator, self.sizes, self.total = generator, list(sizes), sum(sizes)
+        self.sets = [self.total] if joint else self.sizes
         self.weight = affine[0]
         self.center = torch.nn.functional.linear(points.tensor, *affine)
         self.known = Evaluator(points)
@@ -208,8 +222,8 @@ class _Draw:
     def _second_difference(self, atom: SecondOrder, f: Tensor) -> Tensor:
         """(g, n, m): means over the groups of (f₊ + f₋ − 2f)/σ² along random directions in the frame."""
         frame, sigma = self._frame(atom), self.options.sigma
-        v = random_directions(self.options.law, self.sizes, self._shape(1)[1], frame.rank, self.generator, f)
-        pairs = self._pairs(self.center, sigma * frame.embed(v))
+        v = random_directions(self.options.law, self.sets, self._shape(1)[1], frame.rank, self.generator, f)
+        pairs = self._pairs(sigma * frame.embed(v))
         return self._means((pairs[0] + pairs[1] - 2 * f) / sigma**2)
 
     def _exact_gradient(self, output: int) -> Tensor:
@@ -231,8 +245,11 @@ class _Draw:
         q = self._normal(frame.rank) if frame else None
         space = sigma * frame.embed(q) if frame and q is not None else like.new_zeros(1, 1, 1)
         tau, time = self._time_noise
-        plus, minus = self._pairs(self._moved, space)
-        before = self._tail(self.center + space - time) if self.timed else plus
+        aside = frame is not None and frame.reduced and any(isinstance(a, (Directional, Gradient)) for a in self.atoms)
+        shifts = (time + space, time - space)
+        sites = [self.center + shift for shift in shifts] if aside and torch.is_grad_enabled() else []
+        plus, minus = (self._tail(site) for site in sites) if sites else self._pairs(space, time)
+        before = self._tail(self.center, space - time) if self.timed else plus
         result: dict[Atom, Tensor] = {}
         for atom in self.atoms:
             output = getattr(atom.of, "index", 0)
@@ -247,14 +264,25 @@ class _Draw:
                 result[atom] = self._means(stein_weight(q, sigma) * self._without_baseline(f_plus + f_minus, output))
             elif isinstance(atom, (Directional, Gradient)) and frame is not None and q is not None:
                 slopes = self._means(q / (2 * sigma) * (f_plus - f_minus)[..., None])
-                result[atom] = self._along(atom, frame, slopes)
+                hidden = self._hidden_slopes(sites, (plus, minus), output) if frame.reduced else slopes
+                result[atom] = self._along(atom, frame, slopes, hidden)
         return result
+
+    def _hidden_slopes(self, sites: Sequence[Tensor], values: Sequence[Tensor], output: int) -> Tensor:
+        """Slopes in the hidden layer where the network was evaluated, without gradient: means (g, n, h)."""
+        if not (sites and sites[0].requires_grad):
+            return torch.zeros_like(self.center)
+        if isinstance(self.network, CompiledTail):  # whose graph serves one backward pass only
+            sites = [site.detach().requires_grad_() for site in sites]
+            values = [self.network.plain.tail(site.flatten(0, 1)).reshape(*site.shape[:2], -1) for site in sites]
+        slopes = torch.autograd.grad([value[..., output].sum() for value in values], sites, retain_graph=True)
+        return self._means((slopes[0] + slopes[1]) / 2)
 
     def _stein_second(self, atom: SecondOrder, output: int) -> Tensor:
         """trace(A · Hessian) by noise of covariance σ²A, drawn apart from that of the other atoms."""
         frame, sigma = self._frame(atom), self.options.sigma
         q = self._normal(frame.rank)
-        plus, minus = self._pairs(self._moved, sigma * frame.embed(q))
+        plus, minus = self._pairs(sigma * frame.embed(q), self._time_noise[1])
         return self._means(stein_weight(q, sigma) * self._without_baseline((plus + minus)[..., output], output))
 
     def _normal(self, width: int) -> Tensor:
@@ -270,20 +298,15 @@ class _Draw:
         # x − mean of the others in its group
         return torch.cat([(len(part) * part - part.sum(0)) / (len(part) - 1) for part in values.split(self.sizes)])
 
-    def _along(self, atom: Directional | Gradient, frame: Frame, slopes: Tensor) -> Tensor:
+    def _along(self, atom: Directional | Gradient, frame: Frame, slopes: Tensor, hidden: Tensor) -> Tensor:
         """From slopes (g, n, r) in the frame to the derivative along a vector, or to the whole gradient."""
         if isinstance(atom, Gradient):
-            return frame.lift(slopes)
-        return frame.along(slopes, self.known(atom.vector))
-
-    @cached_property
-    def _moved(self) -> Tensor:
-        # an x-derivative keeps t + δ_t in all of its evaluations (eq. 28): centers (K or 1, n, h) moved in time only
-        return self.center + self._time_noise[1]
+            return frame.lift(slopes, hidden)
+        return frame.along(slopes, self.known(atom.vector), hidden)
 
     @cached_property
     def _at_moved(self) -> Tensor:
-        return self._tail(self._moved)
+        return self._tail(self.center, self._time_noise[1])
 
     @cached_property
     def _time_noise(self) -> tuple[Tensor, Tensor]:
@@ -316,21 +339,29 @@ class _Draw:
         use_rows = self.options.space == "rows" and columns.shape[1] > columns.shape[0]
         return row_space_frame(columns) if use_rows else coordinate_frame(columns)
 
-    def _pairs(self, center: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        return self._tail(center + shift), self._tail(center - shift)
+    def _pairs(self, space: Tensor, time: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+        # an x-derivative keeps t + δ_t in all of its evaluations (eq. 28)
+        return self._tail(self.center, time + space), self._tail(self.center, time - space)
 
-    def _tail(self, hidden: Tensor) -> Tensor:
-        """The tail on (K, n, h), by chunks of samples that are computed again for the backward pass: (K, n, m)."""
-        hidden = hidden.expand(-1, len(self.points), -1) if hidden.ndim == 3 else hidden[None]
-        size = hidden[0].numel() * hidden.element_size()
+    def _tail(self, center: Tensor, shift: Tensor | None = None) -> Tensor:
+        """The tail at center + shift, (K, n, m), each of them (K or 1, n or 1, h); a center may be (n, h).
+
+        By chunks of samples, which are computed again for the backward pass: no tensor of samples × points × width is
+        larger than the memory allows.
+        """
+        center = center if center.ndim == 3 else center[None]
+        shift = center.new_zeros(1, 1, 1) if shift is None else shift
+        count, size = max(len(center), len(shift)), len(self.points) * center.shape[-1] * center.element_size()
         chunk = max(1, int(self.options.memory * 1e9 / max(size, 1)))
-        if chunk >= len(hidden):
-            return self._flat(hidden)
-        return torch.cat([checkpoint(self._flat, part, use_reentrant=False) for part in hidden.split(chunk)])
+        if chunk >= count:
+            return self._values(center, shift)
+        pieces = (each.split(chunk) if len(each) > 1 else [each] * -(-count // chunk) for each in (center, shift))
+        chunks = zip(*pieces, strict=True)
+        return torch.cat([checkpoint(self._values, *parts, use_reentrant=False) for parts in chunks])
 
-    def _flat(self, hidden: Tensor) -> Tensor:
-        values = self.network.tail(hidden.reshape(-1, hidden.shape[-1]))
-        return values.reshape(*hidden.shape[:2], -1)
+    def _values(self, center: Tensor, shift: Tensor) -> Tensor:
+        hidden = (center + shift).expand(-1, len(self.points), -1)
+        return self.network.tail(hidden.reshape(-1, hidden.shape[-1])).reshape(*hidden.shape[:2], -1)
 
     def _means(self, values: Tensor) -> Tensor:
         """Means over the groups of samples: (K, n, …) -> (g, n, …)."""

@@ -22,7 +22,7 @@ from pinnx.expr import Atom, Biharmonic, Gradient, Points, SecondOrder
 from pinnx.networks.base import Network
 from pinnx.options import at_least, check_limits, option
 from pinnx.solvers.derivatives.biharmonic import sampled_biharmonic, sampled_refusal
-from pinnx.solvers.derivatives.directions import Law, described, good_group, random_directions
+from pinnx.solvers.derivatives.directions import Law, complete_set, described, good_group, random_directions
 from pinnx.solvers.derivatives.high_order import directional_jet
 from pinnx.solvers.derivatives.jets import SecondOrderSum
 from pinnx.solvers.derivatives.row_space import coordinate_frame, row_space_frame
@@ -67,7 +67,14 @@ class StochasticTaylor(SampledEstimator):
         return Taylor().refusal(network, atoms)
 
     def draw(
-        self, network: Network, points: Points, atoms: Sequence[Atom], generator: torch.Generator, sizes: Sequence[int]
+        self,
+        network: Network,
+        points: Points,
+        atoms: Sequence[Atom],
+        generator: torch.Generator,
+        sizes: Sequence[int],
+        *,
+        joint: bool = False,
     ) -> dict[Atom, Tensor]:
         affine = network.first_affine()
         if affine is None:
@@ -75,7 +82,7 @@ class StochasticTaylor(SampledEstimator):
         recorded = torch.is_grad_enabled()
         with torch.set_grad_enabled(recorded or any(isinstance(atom, Gradient) for atom in atoms)):
             hidden = torch.nn.functional.linear(points.tensor, *affine)
-            plan = _SampledPlan(affine[0], points, self, generator, sizes)
+            plan = _SampledPlan(affine[0], points, self, generator, sizes, joint=joint)
             for atom in atoms:
                 plan.request(atom)
             if plan.needs_reverse and not hidden.requires_grad:
@@ -96,15 +103,18 @@ class _SampledPlan(Plan):
         estimator: StochasticTaylor,
         generator: torch.Generator,
         sizes: Sequence[int],
+        *,
+        joint: bool,
     ):
         super().__init__(weight, points)
         self.estimator, self.generator, self.sizes = estimator, generator, list(sizes)
+        self.sets = [sum(sizes)] if joint else self.sizes
 
     def second_order(self, atom: SecondOrder, output: int) -> None:
         columns = self.columns(atom.group)
         if atom.matrix is not None:
             columns = columns * atom.matrix.at(self.points).sqrt()
-        drawn = self.estimator.directions(columns, len(self.points), self.generator, self.sizes)
+        drawn = self.estimator.directions(columns, len(self.points), self.generator, self.sets)
         start, first = self.add(drawn).start, len(self.sums)
         for size in self.sizes:
             self.sums.append(SecondOrderSum(start, start + size))
@@ -113,7 +123,7 @@ class _SampledPlan(Plan):
         self.readers[atom] = lambda jet, hidden: jet.second[first:last, :, output] / scale
 
     def biharmonic(self, atom: Biharmonic, output: int) -> None:
-        drawn = self.estimator.directions(self.columns(atom.group), len(self.points), self.generator, self.sizes)
+        drawn = self.estimator.directions(self.columns(atom.group), len(self.points), self.generator, self.sets)
         place = self.travel_beside(lambda hidden: directional_jet(hidden, drawn, atom.order))
         self.readers[atom] = lambda jet, hidden: sampled_biharmonic(jet.beside[place], output, self.sizes)
 
@@ -148,6 +158,9 @@ class Hutchinson(StochasticTaylor):
     def good_group(self, network: Network) -> int:
         return good_group(self.law, self.samples, network)
 
+    def complete_set(self, network: Network, points: Points, atom: Atom) -> int | None:
+        return complete_set(self.law, self.space, network, points, atom)
+
     def directions(self, columns: Tensor, n: int, generator: torch.Generator, sizes: Sequence[int]) -> Tensor:
         reduce = self.space == "rows" and columns.shape[1] > columns.shape[0]
         frame = row_space_frame(columns) if reduce else coordinate_frame(columns)
@@ -170,6 +183,9 @@ class Sdgd(StochasticTaylor):
 
     def __post_init__(self) -> None:
         check_limits(self)
+
+    def complete_set(self, network: Network, points: Points, atom: Atom) -> int | None:
+        return max(1, points.coordinates.size(atom.group)) if isinstance(atom, SecondOrder) else None
 
     def directions(self, columns: Tensor, n: int, generator: torch.Generator, sizes: Sequence[int]) -> Tensor:
         d = columns.shape[1]

@@ -31,6 +31,7 @@ from pinnx.problem import Equation, Problem
 from pinnx.solvers.linear.base import LinearOperator
 from pinnx.solvers.linear.sparse import SparseOperator
 from pinnx.solvers.linear.stencil import grid_operator
+from pinnx.solvers.system import require_single
 
 _PURPOSE = "a linear system on a grid"
 
@@ -84,12 +85,13 @@ def equation_system(
     """
     if len(equation.unknowns) != 1:
         raise UnsupportedError(f"{_PURPOSE} is made for one unknown, and this equation has {len(equation.unknowns)}")
+    problem = equation.problem()
+    require_single(problem, _PURPOSE)
     (residual,) = equation.residuals()
     require_linear(residual, _PURPOSE)
     coefficients, rest = linear_terms(residual)
     for atom in coefficients:
         _require_served(atom)
-    problem = equation.problem()
     nodes = _Nodes(_box(problem), tuple(int(size) for size in grid))
     values = boundary or _boundary_values(problem, equation)
     matrix = sparse.csr_array((len(nodes.inner), nodes.total))

@@ -33,7 +33,7 @@ def load_matrix(path: Path | str, key: str | None = None) -> SparseOperator:
     name = path.name.lower()
     try:
         if name.endswith((".mtx", ".mtx.gz")):
-            matrix = sparse.csr_array(io.mmread(path))
+            matrix = sparse.csr_array(io.mmread(path, spmatrix=False))
         elif name.endswith(".npz"):
             matrix = sparse.csr_array(sparse.load_npz(path))
         elif name.endswith(_HDF5):
@@ -63,7 +63,7 @@ def load_vector(path: Path | str, key: str | None = None) -> Tensor:
     name = path.name.lower()
     try:
         if name.endswith((".mtx", ".mtx.gz")):
-            read: Any = io.mmread(path)
+            read: Any = io.mmread(path, spmatrix=False)
             array = np.asarray(read.todense() if sparse.issparse(read) else read).T
             array = array[0] if len(array) == 1 else array
         elif name.endswith(".npy"):

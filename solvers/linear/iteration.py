@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pinnx.solvers.linear.base import LinearOperator, PreparedDirection
 from pinnx.solvers.linear.result import Reason
-from pinnx.solvers.linear.shadow import Shadow
+from pinnx.solvers.linear.shadow import Reference, Shadow
 from pinnx.solvers.linear.state import Counts, Iterate, Outcome, Settings, Step, select_prepared
 from pinnx.solvers.linear.vectors import add_scaled, dots, norms
 
@@ -74,6 +74,7 @@ class Iteration:
         self.last_x, self.last_r = self.x.clone(), self.r.clone()
         self.stored: list[Step] = []
         self.shadow: Shadow | None = None
+        self.reference: Reference | None = None
         self.past: list[Tensor] = []
         self.pause = self.wait = 0
         self.counts = Counts(operator=k)
@@ -98,7 +99,7 @@ class Iteration:
             if iteration % _RENEW == 0:
                 self._renew()
             self._check_convergence()
-            self._guard()
+            self._guard(iteration)
             if self.settings.callback is not None:
                 self.settings.callback(Iterate(iteration, self.columns, self.x, self.r))
         self._finish(self.active, Reason.ITERATION_LIMIT)
@@ -222,15 +223,29 @@ class Iteration:
         else:
             self._finish(stuck, Reason.STAGNATED)
 
-    def _guard(self) -> None:
-        """Drop the shadow where the direction does well without, and call it back where it does not."""
+    def _guard(self, iteration: int) -> None:
+        """Drop the shadow where the direction does well without, and call one back where it does not."""
+        if self.reference is not None and self.reference.due(iteration):
+            self._ask(self.reference, iteration)
         if self.shadow is not None:
             if self.pause == 0 and bool(((self.norm <= _AHEAD * norms(self.shadow.r)) | self.done).all()):
+                self.reference = self.reference or Reference(self.shadow, iteration)
                 self.shadow, self.past = None, []
         elif self.settings.guarded and not self.settings.sound:
             self.past = [*self.past, self.norm][-_PATIENCE - 1 :]
             if len(self.past) > _PATIENCE and bool((self.active & (self.norm > 0.5 * self.past[0])).any()):
                 self._start_shadow()
+
+    def _ask(self, reference: Reference, iteration: int) -> None:
+        """Where conjugate gradients from the start would be ahead by now, the shadow goes on from there."""
+        self.counts.operator += len(self.x) * reference.catch_up(self.operator, self.done, iteration)
+        ahead = self.active & (norms(reference.shadow.r) < self.norm)
+        if bool(ahead.any()):
+            self.counts.overtaken += int(ahead.sum())
+            if self.shadow is None:
+                self._start_shadow()
+            if self.shadow is not None:
+                self.shadow.take(reference.shadow, ahead)
 
     def _start_shadow(self) -> None:
         if not bool(self.done.all()):
@@ -247,8 +262,9 @@ class Iteration:
             self.counts.renewed += int(drifted.sum())
             self.r = torch.where(drifted[:, None], true, self.r)
             self.norm = norms(self.r)
-            if self.shadow is not None:
-                self.shadow.renew(self.operator, self.b, drifted)
+            for shadow in (self.shadow, None if self.reference is None else self.reference.shadow):
+                if shadow is not None:
+                    shadow.renew(self.operator, self.b, drifted)
         self._check_null(self.active)
         self._check_stale(drifted, size)
         self.last_x, self.last_r = self.x.clone(), self.r.clone()
@@ -340,8 +356,9 @@ class Iteration:
             self.direction = select_prepared(self.direction, index, len(self.done))
             if self.fallback is not None:
                 self.fallback = select_prepared(self.fallback, index, len(self.done))
-        if self.shadow is not None:
-            self.shadow.select(index, self.fallback)
+        for shadow in (self.shadow, None if self.reference is None else self.reference.shadow):
+            if shadow is not None:
+                shadow.select(index, self.fallback)
         for name in (
             "b",
             "x",

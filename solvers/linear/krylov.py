@@ -99,19 +99,11 @@ def solve(
             _part(A, consistent, x, tolerance, prepared, guard, settings, part)
             for part in torch.arange(len(columns), device=columns.device).split(size)
         ]
-    solution = project(torch.cat([outcome.x for outcome in outcomes]), labels)
-    reasons = [reason for outcome in outcomes for reason in outcome.reasons]
-    if refused:
-        reasons = [Reason.NOT_SYMMETRIC] * len(reasons)
-    elif labels is not None:
-        reasons = [
-            Reason.SINGULAR_INCONSISTENT if bad and reason is Reason.CONVERGED else reason
-            for reason, bad in zip(reasons, excess.tolist(), strict=True)
-        ]
-    history = _joined([outcome.history for outcome in outcomes])
+    found = _reasons(outcomes, refused, excess if labels is not None else None)
+    solution, history = project(torch.cat([outcome.x for outcome in outcomes]), labels), _joined(outcomes)
     return LinearResult(
         x=solution[0] if torch.as_tensor(b).ndim == 1 else solution,
-        status=statuses(reasons, history, rtol, limit, refused),
+        status=statuses(found, history, rtol, limit, refused),
         iterations=torch.cat([outcome.iterations for outcome in outcomes]),
         history=history,
         setup_seconds=set_up - start,
@@ -120,6 +112,19 @@ def solve(
         direction_calls=sum(outcome.counts.direction for outcome in outcomes) if direction is not None else 0,
         operator_calls=sum(outcome.counts.operator for outcome in outcomes),
     )
+
+
+def _reasons(outcomes: list[Outcome], refused: str, excess: Tensor | None) -> list[Reason | None]:
+    """Why each column stopped; `excess` marks those whose part in the null space was taken out, (k,)."""
+    reasons = [reason for outcome in outcomes for reason in outcome.reasons]
+    if refused:
+        return [Reason.NOT_SYMMETRIC] * len(reasons)
+    if excess is None:
+        return reasons
+    return [
+        Reason.SINGULAR_INCONSISTENT if bad and reason is Reason.CONVERGED else reason
+        for reason, bad in zip(reasons, excess.tolist(), strict=True)
+    ]
 
 
 def _part(
@@ -172,7 +177,8 @@ def _check(memory: Memory, rtol: float, atol: float, max_iterations: int | None,
             raise InputError(f"{name} must be at least 1, got {value}")
 
 
-def _joined(histories: list[Tensor]) -> Tensor:
+def _joined(outcomes: list[Outcome]) -> Tensor:
     """Histories side by side, filled up with NaN."""
+    histories = [outcome.history for outcome in outcomes]
     longest = max(len(history) for history in histories)
     return torch.cat([torch.nn.functional.pad(h, (0, 0, 0, longest - len(h)), value=torch.nan) for h in histories], 1)

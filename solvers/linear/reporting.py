@@ -90,6 +90,10 @@ def notes(counts: Sequence[Counts], singular: bool, sound: bool) -> tuple[str, .
         found.append(
             f"the direction was left out in {total('skipped')} of {steps} steps: it brought under 1 % of the progress"
         )
+    if total("overtaken"):
+        found.append(
+            f"conjugate gradients from the start would have been ahead {total('overtaken')} times: they went on instead"
+        )
     if total("renewed"):
         found.append(f"rounding had made the recursive residual drift from the true one {total('renewed')} times")
     return tuple(found)

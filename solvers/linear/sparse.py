@@ -107,9 +107,9 @@ class SparseOperator(LinearOperator):
     def _coo(self) -> Tensor:
         coo = self.matrix.tocoo()
         indices = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
-        return torch.sparse_coo_tensor(
-            indices, torch.from_numpy(coo.data), self.shape, device=self.device, check_invariants=False
-        ).coalesce()
+        values = torch.from_numpy(coo.data)
+        with torch.sparse.check_sparse_tensor_invariants(False):  # the argument of the same name still warns in 2.11
+            return torch.sparse_coo_tensor(indices, values, self.shape, device=self.device).coalesce()
 
 
 @final

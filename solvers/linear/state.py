@@ -64,6 +64,7 @@ class Counts:
     shadowed: int = 0
     restarts: int = 0
     renewed: int = 0
+    overtaken: int = 0
 
 
 @dataclass

@@ -3,7 +3,7 @@ dimensions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pinnx.errors import InputError, ShapeError
 from pinnx.solvers.linear.base import LinearOperator
+from pinnx.solvers.linear.slabs import Slab, neighbor_terms, slabs
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -112,11 +113,15 @@ class GridOperator(LinearOperator):
 
     def apply(self, x: Tensor) -> Tensor:
         x = self.on_grid(x)
-        return self._add_neighbors(self.center * x, x, -1.0).reshape(x.shape[0], -1)
+        return self._product(x, lambda slab, out: torch.mul(slab.of(self.center), slab.of(x), out=out), -1.0)
 
     def residual(self, b: Tensor, x: Tensor) -> Tensor:
-        x = self.on_grid(x)
-        return self._add_neighbors(self.on_grid(b).addcmul(self.center, x, value=-1.0), x, 1.0).reshape(x.shape[0], -1)
+        x, b = self.on_grid(x), self.on_grid(b)
+
+        def center(slab: Slab, out: Tensor | None) -> Tensor:
+            return torch.addcmul(slab.of(b), slab.of(self.center), slab.of(x), value=-1.0, out=out)
+
+        return self._product(x, center, 1.0)
 
     def diagonal(self) -> Tensor:
         return self.center.reshape(self.systems, -1)
@@ -179,17 +184,24 @@ class GridOperator(LinearOperator):
         total = sum(self.walls[1:], self.walls[0])
         return total if self.reaction is None else total + self.reaction
 
-    def _add_neighbors(self, y: Tensor, x: Tensor, sign: float) -> Tensor:
-        for axis, link in enumerate(self.links, start=1):
-            n = x.shape[axis] - 1
-            low, high = x.narrow(axis, 0, n), x.narrow(axis, 1, n)
-            if isinstance(link, Tensor):
-                y.narrow(axis, 0, n).addcmul_(link, high, value=sign)
-                y.narrow(axis, 1, n).addcmul_(link, low, value=sign)
+    def _product(self, x: Tensor, center: Callable[[Slab, Tensor | None], Tensor], sign: float) -> Tensor:
+        """Slab by slab what `center` makes, plus or minus the neighbors; (k, *grid) -> (k, n)."""
+        if torch.is_grad_enabled():
+            whole = Slab(slice(0, x.shape[0]), slice(0, x.shape[1]))
+            y = center(whole, None)
+            self._add_neighbors(y, x, whole, sign)
+        else:
+            y = x.new_empty(x.shape)
+            for slab in slabs(x.shape):
+                self._add_neighbors(center(slab, slab.of(y)), x, slab, sign)
+        return y.reshape(x.shape[0], -1)
+
+    def _add_neighbors(self, y: Tensor, x: Tensor, slab: Slab, sign: float) -> None:
+        for target, weight, source in neighbor_terms(self.links, x, slab, y):
+            if isinstance(weight, Tensor):
+                target.addcmul_(weight, source, value=sign)
             else:
-                y.narrow(axis, 0, n).add_(high, alpha=sign * link)
-                y.narrow(axis, 1, n).add_(low, alpha=sign * link)
-        return y
+                target.add_(source, alpha=sign * weight)
 
 
 Sides = str | Sequence[Any] | Tensor

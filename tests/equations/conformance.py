@@ -11,11 +11,15 @@ from pinnx.equations import (
     AllenCahn,
     Burgers,
     ClassicalBurgers,
+    Darcy,
+    DiffusionSorption,
     FokkerPlanck,
     HamiltonJacobiBellman,
     Heat,
     LogFokkerPlanck,
+    NavierStokes,
     Poisson,
+    RandomBurgers,
     SineGordon,
 )
 from pinnx.expr import Points
@@ -37,6 +41,10 @@ EQUATIONS: dict[str, list[Equation]] = {
     "burgers": [Burgers(d) for d in (1, *DIMENSIONS)] + [Burgers(3, viscosity=0.2)],
     "burgers-1d": [ClassicalBurgers(constraints=c) for c in ("hard", "soft")]
     + [ClassicalBurgers(viscosity=0.1, horizon=2.0)],
+    "diffusion-sorption": [DiffusionSorption(), DiffusionSorption(law="rich", horizon=200.0, diffusion=2e-3)],
+    "navier-stokes": [NavierStokes(), NavierStokes(viscosity=0.1, horizon=1.0)],
+    "random-burgers": [RandomBurgers(), RandomBurgers(viscosity=0.3, ends="dirichlet")],
+    "darcy": [Darcy()],
     "poisson": [Poisson(d, solution=s) for d in EVEN for s in ("cosines", "products", "quadratic")]
     + [Poisson(d) for d in (1, 5)],
     "heat": [Heat(d, initial=i) for d in (1, *DIMENSIONS) for i in ("soft", "hard")],

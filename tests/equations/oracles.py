@@ -15,11 +15,15 @@ from pinnx.equations import (
     AllenCahn,
     Burgers,
     ClassicalBurgers,
+    Darcy,
+    DiffusionSorption,
     FokkerPlanck,
     HamiltonJacobiBellman,
     Heat,
     LogFokkerPlanck,
+    NavierStokes,
     Poisson,
+    RandomBurgers,
     SineGordon,
 )
 from pinnx.problem import Equation
@@ -132,6 +136,43 @@ def log_fokker_planck(equation: LogFokkerPlanck, rows: Tensor, q: Function) -> T
     return first[d] - right
 
 
+def diffusion_sorption(equation: DiffusionSorption, rows: Tensor, u: Function) -> Tensor:
+    """R(u) u_t = D u_xx with Freundlich's isotherm."""
+    value, (_, u_t), (u_xx, _) = derivatives(u, rows)
+    per_pore = 0.71 / 0.29
+    sorbed = per_pore * 2880 * 3.5e-4 * 0.874 * torch.exp((0.874 - 1) / 2 * torch.log(value * value + 1e-6))
+    return (1 + sorbed) * u_t - equation.diffusion * u_xx
+
+
+def navier_stokes(equation: NavierStokes, rows: Tensor, w: Function, psi: Function) -> Tensor:
+    """w_t + v·∇w = νΔw with v = (ψ_y, -ψ_x)."""
+    _, (w_x, w_y, w_t), (w_xx, w_yy, _) = derivatives(w, rows)
+    _, (psi_x, psi_y, _), _ = derivatives(psi, rows)
+    return w_t + psi_y * w_x - psi_x * w_y - equation.viscosity * (w_xx + w_yy)
+
+
+def random_burgers(equation: RandomBurgers, rows: Tensor, u: Function) -> Tensor:
+    """u_t + u u_x = ν u_xx."""
+    value, (u_x, u_t), (u_xx, _) = derivatives(u, rows)
+    return u_t + value * u_x - equation.viscosity * u_xx
+
+
+def darcy(equation: Darcy, rows: Tensor, u: Function, a: Function) -> Tensor:
+    """-∇·(a∇u) - 1, the divergence taken of the flux itself."""
+
+    def flux(i: int) -> Function:
+        return lambda points: derivatives_of(a, points)[0] * derivatives_of(u, points)[1][:, i]
+
+    return -(derivatives_of(flux(0), rows)[1][:, 0] + derivatives_of(flux(1), rows)[1][:, 1]).detach() - 1
+
+
+def derivatives_of(function: Function, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Value and gradient, both differentiable."""
+    rows = rows if rows.requires_grad else rows.clone().requires_grad_()
+    value = function(rows)
+    return value, torch.autograd.grad(value.sum(), rows, create_graph=True)[0]
+
+
 ORACLES: dict[type[Equation], Callable[..., Tensor]] = {
     AllenCahn: allen_cahn,
     SineGordon: sine_gordon,
@@ -139,7 +180,11 @@ ORACLES: dict[type[Equation], Callable[..., Tensor]] = {
     HamiltonJacobiBellman: hamilton_jacobi_bellman,
     Burgers: burgers,
     ClassicalBurgers: classical_burgers,
+    Darcy: darcy,
+    DiffusionSorption: diffusion_sorption,
+    NavierStokes: navier_stokes,
     Poisson: poisson,
+    RandomBurgers: random_burgers,
     Heat: heat,
     LogFokkerPlanck: log_fokker_planck,
 }

@@ -39,3 +39,19 @@ class TestHeat(BuiltIn):
 
 class TestLogFokkerPlanck(BuiltIn):
     name = "log-fokker-planck"
+
+
+class TestDiffusionSorption(BuiltIn):
+    name = "diffusion-sorption"
+
+
+class TestNavierStokes(BuiltIn):
+    name = "navier-stokes"
+
+
+class TestRandomBurgers(BuiltIn):
+    name = "random-burgers"
+
+
+class TestDarcy(BuiltIn):
+    name = "darcy"

@@ -13,14 +13,18 @@ from pinnx.equations import (
     AllenCahn,
     Burgers,
     ClassicalBurgers,
+    Darcy,
+    DiffusionSorption,
     FokkerPlanck,
     HamiltonJacobiBellman,
     Heat,
     LogFokkerPlanck,
+    NavierStokes,
     Poisson,
+    RandomBurgers,
     SineGordon,
 )
-from pinnx.expr import Expr, Known, Points, Symbol, Unknown, add
+from pinnx.expr import Expr, Input, Known, Points, Symbol, Unknown, add
 from pinnx.problem import Equation, Problem
 from pinnx.testing.functions import terms
 from pinnx.trial import Affine
@@ -40,6 +44,12 @@ SUBJECTS: list[Equation] = [
     Poisson(5, solution="quadratic"),
     Heat(5),
     LogFokkerPlanck(5),
+]
+FAMILIES: list[Equation] = [
+    DiffusionSorption(diffusion=0.3),  # of such a size that a changed term shows
+    NavierStokes(viscosity=0.3),
+    RandomBurgers(viscosity=0.3),
+    Darcy(),
 ]
 
 
@@ -62,21 +72,25 @@ def stated(equation: Equation) -> str:
 def planted(statement: Callable[..., Expr], place: int, factor: float) -> Callable[..., Expr]:
     """The statement with one of its terms multiplied by a factor, for every function it is applied to."""
 
-    def wrong(self: Equation, u: Symbol) -> Expr:
-        return add(*(factor * term if i == place else term for i, term in enumerate(terms(statement(self, u)))))
+    def wrong(self: Equation, *symbols: Symbol) -> Expr:
+        return add(*(factor * term if i == place else term for i, term in enumerate(terms(statement(self, *symbols)))))
 
     return wrong
 
 
+def symbols_of(equation: Equation) -> list[Symbol]:
+    return [*map(Unknown, equation.unknowns, range(9)), *map(Input, equation.inputs, range(9))]
+
+
 MUTANTS = [
     pytest.param(equation, place, factor, id=f"{equation}: {factor} {term}")
-    for equation in SUBJECTS
-    for place, term in enumerate(terms(getattr(equation, stated(equation))(Unknown(equation.unknowns[0]))))
+    for equation in [*SUBJECTS, *FAMILIES]
+    for place, term in enumerate(terms(getattr(equation, stated(equation))(*symbols_of(equation))))
     for factor in (-1.0, 1.01)
 ]
 
 
-@pytest.mark.parametrize("equation", SUBJECTS, ids=str)
+@pytest.mark.parametrize("equation", [*SUBJECTS, *FAMILIES], ids=str)
 def test_nothing_planted_nothing_found(equation: Equation) -> None:
     assert not [name for name in dir(BuiltIn) if name.startswith("test_") and fails(equation, name)]
 

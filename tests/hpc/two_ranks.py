@@ -177,7 +177,7 @@ def samples(name: str, ranks: Any) -> dict[str, float] | None:
 
     estimator = alone.system.estimator
     for squared in alone.loss.drawing:
-        squared.draw = reference
+        squared.draw, squared.joint = reference, False
     alone.split = SameSeeds(alone)
     expected_losses, expected = trained(alone)
     differences = [abs(a - b) / max(abs(b), 1e-300) for a, b in zip(losses, expected_losses, strict=True)]

@@ -7,13 +7,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from pinnx.errors import UnsupportedError
-from pinnx.solvers.linear import GridOperator, grid_operator, solve
-from pinnx.solvers.linear.directions import LearnedDirection, RandomSystems, VCycle, box
+from pinnx.solvers.linear import GridOperator, as_scipy, grid_operator, solve
+from pinnx.solvers.linear.directions import Dcdm, LearnedDirection, RandomSystems, VCycle, box
 from pinnx.solvers.linear.directions.bands import from_operator
-from pinnx.solvers.linear.directions.hierarchy import FastCycle
+from pinnx.solvers.linear.directions.fast_cycle import FastCycle
+from pinnx.solvers.linear.directions.repetition import Repetition
+from pinnx.solvers.linear.directions.sweeps import blocks, sweep
+from pinnx.solvers.linear.directions.transfers import Action
 from pinnx.solvers.linear.directions.vcycle import VCycleNetwork
 
 SEED = 7_310_449
@@ -37,6 +41,11 @@ def random_systems(grid: tuple[int, ...], systems: int = 3) -> GridOperator:
     return RandomSystems(grid=grid, scattered=0.5).draw(systems, generator())
 
 
+def run(actions: list[Action]) -> None:
+    for action in actions:
+        action()
+
+
 @torch.no_grad()
 def dense(network: VCycleNetwork, operator: GridOperator) -> Tensor:
     """The cycle as matrices (systems, n, n): all columns of a system at once."""
@@ -52,8 +61,11 @@ class TestAlgebra:
         bands = from_operator(operator, torch.float64)
         x = torch.randn(3, operator.shape[0], generator=generator(), dtype=torch.float64)
         assert torch.allclose(bands.apply(x), operator.apply(x))
-        assert torch.allclose(bands.multiply(x, torch.empty_like(x)), operator.apply(x))
-        assert torch.allclose(bands.residual(x, x, torch.empty_like(x)), x - operator.apply(x))
+        out = torch.empty_like(x)
+        run(sweep(blocks(bands, 3), x, x, 0.3, 1.0, out))
+        assert torch.allclose(out, 0.3 * x + operator.apply(x))
+        run(sweep(blocks(bands, 3), x, x, 1.0, -1.0, out))
+        assert torch.allclose(out, x - operator.apply(x))
         assert torch.allclose(bands.dense() @ x.unsqueeze(2), operator.apply(x).unsqueeze(2))
 
     @torch.no_grad()
@@ -90,9 +102,12 @@ class TestAlgebra:
             left, right = (transfer.restrict(fine) * coarse).sum(), (fine * transfer.prolong(coarse)).sum()
             assert torch.allclose(left, right)
             buffer = torch.empty(3, *transfer.coarse_grid, dtype=torch.float64)
-            assert torch.allclose(transfer.restrict_into(fine, buffer), transfer.restrict(fine))
-            assert torch.allclose(transfer.prolong_into(coarse, fine.clone(), add=False), transfer.prolong(coarse))
-            added = transfer.prolong_into(coarse, fine.clone(), add=True)
+            run(transfer.restriction(fine, buffer))
+            assert torch.allclose(buffer, transfer.restrict(fine))
+            prolonged, added = fine.clone(), fine.clone()
+            run(transfer.prolongation(coarse, prolonged, add=False))
+            assert torch.allclose(prolonged, transfer.prolong(coarse))
+            run(transfer.prolongation(coarse, added, add=True))
             assert torch.allclose(added, fine + transfer.prolong(coarse))
 
     def test_a_uniform_row_interpolates_linearly(self) -> None:
@@ -143,11 +158,11 @@ class TestCycle:
         """A planted mistake: the restriction forgets its right half."""
         from pinnx.solvers.linear.directions.transfers import Transfer
 
-        def half(self: Transfer, fine: Tensor, out: Tensor) -> Tensor:
-            return restrict(replace(self, right=torch.zeros_like(self.right)), fine, out)
+        def half(self: Transfer, fine: Tensor, out: Tensor) -> list[Action]:
+            return restriction(replace(self, right=torch.zeros_like(self.right)), fine, out)
 
-        restrict = Transfer.restrict_into
-        monkeypatch.setattr(Transfer, "restrict_into", half)
+        restriction = Transfer.restriction
+        monkeypatch.setattr(Transfer, "restriction", half)
         matrices = dense(shaken(), random_systems((16, 16)))
         assert not torch.allclose(matrices, matrices.mT, atol=1e-3 * float(matrices.abs().max()))
 
@@ -188,6 +203,63 @@ class TestCycle:
 
         with pytest.raises(UnsupportedError, match="needs an operator on a grid"):
             VCycle(coarsest=16).build(generator()).check(Other())  # type: ignore[arg-type]
+
+
+class TestInsideScipy:
+    def test_a_learned_cycle_preconditions_its_loops(self) -> None:
+        operator = random_systems((32, 32), 1)
+        b = torch.randn(1024, generator=generator(), dtype=torch.float64) * operator.mask.flatten()
+        direction, counts = VCycle(coarsest=16).build(generator()), []
+        preconditioner = as_scipy(direction, operator)
+        x, info = cg(operator.to_scipy(), b.numpy(), rtol=1e-6, M=preconditioner, callback=lambda _: counts.append(0))
+        assert info == 0
+        assert float(operator.residual(b[None], torch.from_numpy(x)[None]).norm() / b.norm()) <= 1.01e-6
+        assert len(counts) <= int(solve(operator, b, direction=direction, rtol=1e-6).iterations) + 1
+
+    def test_others_are_refused_with_the_reason(self) -> None:
+        with pytest.raises(UnsupportedError, match="not a linear map"):
+            as_scipy(Dcdm().build(generator()), box((16, 16)))
+
+
+class TestRepetition:
+    """Large boxes are set up as small ones, repeated: the same as if they were not, but for rounding."""
+
+    @torch.no_grad()
+    @pytest.mark.parametrize(
+        "operator",
+        [
+            box((300, 301)),
+            box((67, 65, 30)),
+            grid_operator((258, 270), reaction=0.1, sides=["neumann", ("dirichlet", "neumann")], spacing=(1.0, 1.5)),
+        ],
+        ids=["odd", "cube", "walls"],
+    )
+    def test_nothing_else_changes(self, operator: GridOperator, monkeypatch: pytest.MonkeyPatch) -> None:
+        network = shaken(0.3)
+        assert Repetition.of(operator) is not None
+        found = network.hierarchy(operator)
+        monkeypatch.setattr(Repetition, "of", lambda operator: None)
+        expected = network.hierarchy(operator)
+        assert torch.allclose(found.inverse, expected.inverse, rtol=1e-4, atol=1e-5 * float(expected.inverse.max()))
+        for one, other in zip(found.levels, expected.levels, strict=True):
+            assert torch.allclose(one.scaling, other.scaling, rtol=1e-4)
+            assert torch.allclose(one.matrix.diagonal, other.matrix.diagonal, rtol=1e-4)
+            for offset, weight in other.matrix.upper.items():
+                assert torch.allclose(one.matrix.upper[offset], weight, rtol=1e-4, atol=2e-5)
+            for here, there in zip(one.transfers, other.transfers, strict=True):
+                assert (here.grid, here.axis) == (there.grid, there.axis)
+                assert torch.allclose(here.left, there.left, atol=2e-5)
+                assert torch.allclose(here.right, there.right, atol=2e-5)
+
+    def test_what_is_none(self) -> None:
+        coefficient = torch.ones(256, 256)
+        coefficient[100, 100] = 1.001
+        reaction = torch.zeros(256, 256)
+        reaction[100, 100] = 1.0
+        assert Repetition.of(box((64, 64))) is None
+        assert Repetition.of(grid_operator((256, 256), coefficient=coefficient)) is None
+        assert Repetition.of(grid_operator((256, 256), reaction=reaction)) is None
+        assert Repetition.of(grid_operator((256, 256), mask=coefficient == 1)) is None
 
 
 class TestIterations:

@@ -155,6 +155,25 @@ class Lying(Direction):
         }[self.kind]
 
 
+@dataclass(frozen=True)
+class Traitor(Direction):
+    """Multigrid at first, and then something else."""
+
+    kind: str
+    trusted: int
+    symmetric = False
+    linear = False
+
+    def prepare(self, operator: LinearOperator) -> Callable[[Tensor], Tensor]:
+        good, bad, calls = Multigrid().prepare(operator), Lying(self.kind).prepare(operator), []
+
+        def direction(r: Tensor) -> Tensor:
+            calls.append(0)
+            return good(r) if len(calls) <= self.trusted else bad(r)
+
+        return direction
+
+
 LIES = [
     "random", "zero", "nan", "infinite", "some nan", "huge", "tiny", "flipped", "antisymmetric", "constant", "image",
     "signs", "half", "noisy", "flipped multigrid", "multigrid, then noise", "multigrid of sorts",
@@ -168,11 +187,7 @@ LIES = [
     + [pytest.param(n, m, marks=pytest.mark.slow) for n, m in (("obstacles", 0), ("obstacles", 3), ("easy", 0))],
 )
 def test_no_direction_takes_longer_than_conjugate_gradients(kind: str, memory: int, name: str) -> None:
-    """The bound asked for is 1.1 times; 64² is the published size. Several columns, with different ends.
-
-    The bound is a theorem in exact arithmetic. Where rounding makes conjugate gradients take more iterations than there
-    are unknowns it can be missed: 1.16 times for "flipped" on obstacles of 13 × 12, of these directions alone.
-    """
+    """The bound asked for is 1.1 times; 64² is the published size. Several columns, with different ends."""
     A = {
         "poisson": lambda: grid_operator((64, 64), nodes="vertices"),
         "obstacles": lambda: random_obstacle_problem((16, 16), 2, generator=torch.Generator().manual_seed(83)),
@@ -185,6 +200,20 @@ def test_no_direction_takes_longer_than_conjugate_gradients(kind: str, memory: i
     assert result.ok, [status.message for status in result.status]
     assert bool((result.iterations <= 1.1 * plain.iterations).all()), (result.iterations, plain.iterations)
     assert bool((A.residual(b, result.x).norm(dim=1) <= 1e-8 * b.norm(dim=1)).all())
+
+
+@pytest.mark.parametrize("trusted", [1, 3, 5])
+@pytest.mark.parametrize("kind", ["random", "flipped", "antisymmetric", "zero"])
+def test_a_head_start_that_is_lost_does_not_count_against_the_guard(kind: str, trusted: int) -> None:
+    """Conjugate gradients that start anew where a direction fails forget what they know: 1.17 times, were it for them
+    alone. Those of the start catch up."""
+    for seed in range(4):
+        A = random_obstacle_problem((16, 16), 2, generator=torch.Generator().manual_seed(1000 + seed))
+        b = random_right_hand_sides(A, 2, generator=torch.Generator().manual_seed(seed))
+        plain = solve(A, b, rtol=1e-8)
+        result = solve(A, b, direction=Traitor(kind, trusted), rtol=1e-8)
+        assert result.ok
+        assert bool((result.iterations <= 1.1 * plain.iterations).all()), (result.iterations, plain.iterations)
 
 
 def test_energy_never_rises() -> None:
@@ -292,7 +321,7 @@ def test_pure_neumann(direction: Direction | None) -> None:
     b = torch.randn(A.shape[0], generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     consistent = solve(A, b - b.mean(), direction=direction, rtol=1e-10)
     assert consistent.ok
-    expected = torch.from_numpy(np.linalg.pinv(A.to_scipy().toarray()) @ (b - b.mean()).numpy())
+    expected = torch.from_numpy(np.linalg.pinv(A.to_scipy().toarray(), 1e-12) @ (b - b.mean()).numpy())
     assert torch.allclose(consistent.x, expected, atol=1e-8)
     assert "mean is 0" in " ".join(consistent.notes)
     inconsistent = solve(A, b, direction=direction, rtol=1e-10)

@@ -165,7 +165,7 @@ def test_missing_extra_is_named() -> None:
 
 
 @pytest.mark.skipif(not HAVE["petsc4py"], reason="needs petsc4py")
-@pytest.mark.parametrize("kind", ["gamg", "icc"])
+@pytest.mark.parametrize("kind", ["gamg", "hypre", "icc"])
 def test_petsc_solves(kind: str) -> None:
     A = grid_operator((32, 32))
     b = random_right_hand_sides(A, 2, generator=torch.Generator().manual_seed(5))

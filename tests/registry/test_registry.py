@@ -73,7 +73,7 @@ def test_names_are_listed_without_importing_torch() -> None:
     [
         ("networks", "mpl", "did you mean 'mlp'?"),
         ("optimizers", "sgd", "known: adam, auto, engd, lbfgs, soap, spring, ssbroyden"),
-        ("solvers", "./mine.py:Mine", "known: linear-system, pinn"),
+        ("solvers", "./mine.py:Mine", "known: hard-constraint, linear-system, pinn"),
         ("network", "mlp", "did you mean 'networks'?"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib.metadata
 import json
 import os
 import signal
@@ -60,7 +61,7 @@ def test_result_has_the_promised_keys(finished: Path) -> None:
 
 def test_environment_tells_where_and_how(finished: Path) -> None:
     (session,) = json.loads((finished / "environment.json").read_text())["sessions"]
-    assert session["packages"]["torch"] == torch.__version__
+    assert session["packages"]["torch"] == importlib.metadata.version("torch")
     assert session["seed"] == 90263
     assert session["device"] == "cpu"
     assert {"python", "host", "cpu", "device_name", "threads", "git", "command", "started", "slurm"} <= set(session)

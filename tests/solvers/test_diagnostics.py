@@ -248,7 +248,9 @@ def test_the_peak_is_that_of_the_profiler() -> None:
         torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
 
     step()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as profile:
         step()
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]  # type: ignore[union-attr]
     live = peak = 0

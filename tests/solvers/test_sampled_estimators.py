@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pinnx.expr import (
     Atom,
+    Coordinates,
     Directional,
     Evaluator,
     Gradient,
@@ -23,8 +24,12 @@ from pinnx.expr import (
     SecondOrder,
     Unknown,
     Value,
+    atoms,
+    directional,
     laplacian,
+    x,
 )
+from pinnx.networks import Mlp
 from pinnx.networks.base import Network
 from pinnx.solvers.derivatives import (
     Auto,
@@ -290,7 +295,7 @@ def test_a_row_space_that_is_not_differentiated_is_found(monkeypatch: pytest.Mon
 
 def test_a_vector_cut_to_the_row_space_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The derivative along b does not need the part of b outside the row space; its gradient in the weights does."""
-    monkeypatch.setattr(Frame, "_hidden", lambda self, slopes: torch.zeros_like(slopes))
+    monkeypatch.setattr(smoothing._Draw, "_hidden_slopes", lambda self, *arguments: torch.zeros_like(self.center))
     worst = Stronger().deviations(STEIN, 3)
     assert max(worst.values()) < 4
     gradients = Stronger().gradient_deviations(STEIN, 3)
@@ -333,10 +338,31 @@ def test_frames_of_rows_that_depend_on_each_other(rank: int) -> None:
     columns = (mix @ rows).requires_grad_()
     frame = row_space_frame(columns)
     slopes = g @ frame.factor
-    torch.testing.assert_close(frame.along(slopes, b), ((g @ columns) * b).sum(1), rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(frame.lift(slopes), g @ columns, rtol=1e-6, atol=1e-6)
-    (slope,) = torch.autograd.grad(frame.lift(slopes).square().sum(), columns)
+    torch.testing.assert_close(frame.along(slopes, b, g), ((g @ columns) * b).sum(1), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(frame.lift(slopes, g), g @ columns, rtol=1e-6, atol=1e-6)
+    (slope,) = torch.autograd.grad(frame.lift(slopes, g).square().sum(), columns)
     assert bool(slope.isfinite().all())
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-7, 1e-5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_neurons_that_see_nearly_the_same_do_not_amplify_the_noise(gap: float, dtype: torch.dtype) -> None:
+    """Stein's derivatives along a vector, and their gradient in the weights, whatever the first layer's condition."""
+    generator = torch.Generator().manual_seed(SEED)
+    network = Mlp(width=8, depth=2).build(20, 1, generator=generator, dtype=dtype)
+    points = Points(torch.randn(3, 20, generator=generator, dtype=dtype), Coordinates.of(x=20))
+    with torch.no_grad():
+        weight = network.first_affine()[0]  # type: ignore[index]
+        weight[4:] = weight[:4] + gap * torch.randn(4, 20, generator=generator, dtype=dtype)
+    (atom,) = atoms(directional(Unknown("u"), x))
+    results = []
+    for estimator in (Autodiff(), Smoothing(samples=20_000, weights="stein", sigma=0.05)):
+        value = estimator.estimate(network, points, [atom], generator)[atom]
+        (slope,) = torch.autograd.grad(value.sum(), weight)
+        results.append((value.detach(), slope))
+    (truth, true_slope), (value, slope) = results
+    assert float((value - truth).norm() / truth.norm()) < 0.1
+    assert float((slope - true_slope).norm() / true_slope.norm()) < 0.1
 
 
 # --- differences tend to the exact derivatives ------------------------------------------------------------------------

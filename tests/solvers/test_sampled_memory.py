@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 
-from pinnx.expr import Coordinates, Points, Unknown, atoms, directional, laplacian, x
+from pinnx.expr import Coordinates, Points, Unknown, atoms, directional, dt, laplacian, x
 from pinnx.networks import Mlp
 from pinnx.solvers.derivatives import Hutchinson, Smoothing
 from pinnx.solvers.derivatives.sampled import SampledEstimator
@@ -45,3 +47,23 @@ def test_samples_cost_the_same_memory_in_every_dimension(name: str) -> None:
     first_layer = 8 * (WIDTH + POINTS) * DIMENSIONS[1]
     assert peaks[64, DIMENSIONS[1]] - peaks[64, DIMENSIONS[0]] < 6 * first_layer
     assert peaks[256, DIMENSIONS[1]] < 8 * POINTS * 256 * DIMENSIONS[1] / 4, "a tensor of points × samples × d"
+
+
+@pytest.mark.parametrize("weights", ["difference", "stein"])
+def test_a_memory_budget_is_kept(weights: Literal["difference", "stein"]) -> None:
+    """Of samples × points × width, which is 4 MB here, at one time a part that fits; the rest is made again."""
+    generator = torch.Generator().manual_seed(7_004_119)
+    network = Mlp(width=WIDTH, depth=3).build(50, 1, generator=generator, dtype=torch.float64)
+    points = Points(torch.randn(POINTS, 50, generator=generator, dtype=torch.float64), Coordinates.of(x=49, t=0))
+    u, peaks = Unknown("u"), []
+    for memory in (1.0, 1e-4):
+        estimator = Smoothing(samples=800, weights=weights, memory=memory)
+
+        def work(estimator: Smoothing = estimator) -> None:
+            values = estimator.estimate(network, points, atoms(laplacian(u) + dt(u)), generator)
+            torch.autograd.grad(torch.stack(list(values.values())).sum(), list(network.parameters()), allow_unused=True)
+
+        peaks.append(peak_bytes(work, torch.device("cpu")))
+    full = 8 * 800 * POINTS * WIDTH
+    assert peaks[0] > 6 * full
+    assert peaks[1] < 0.8 * full  # directions, their images in the hidden layer, and a chunk

@@ -46,10 +46,12 @@ class Bands:
         diagonal: (systems, *grid).
         upper: weight arrays (systems, *grid) by offset of the positive half space: entry i couples i and i + offset,
             and is zero where i + offset leaves the grid.
+        links: the weights between neighbors along each axis where these are the only ones and all equal, else None.
     """
 
     diagonal: Tensor
     upper: dict[Offset, Tensor]
+    links: tuple[float, ...] | None = None
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -62,7 +64,7 @@ class Bands:
         return self.diagonal.shape[0]
 
     @cached_property
-    def _flat(self) -> tuple[Tensor, list[tuple[int, Tensor]]]:
+    def rows(self) -> tuple[Tensor, list[tuple[int, Tensor]]]:
         """Diagonal and bands as rows, or as one long row where every right-hand side has its own matrix."""
         grid, rows = self.grid, (self.systems, -1)
         bands = []
@@ -74,7 +76,7 @@ class Bands:
 
     def apply(self, x: Tensor) -> Tensor:
         """The product with x (k, n), differentiable; k is `systems`, or anything where that is 1."""
-        diagonal, bands = self._flat
+        diagonal, bands = self.rows
         y = diagonal * x
         n = x.shape[1]
         for distance, weight in bands:
@@ -85,43 +87,10 @@ class Bands:
             y = y + forward + torch.nn.functional.pad(part * x[:, : n - distance], (distance, 0))
         return y
 
-    def multiply(self, x: Tensor, out: Tensor) -> Tensor:
-        """The product with contiguous x (k, n), written to contiguous `out` (k, n): no allocation, no gradient."""
-        diagonal, x, target = self._rows(x, out)
-        torch.mul(diagonal, x, out=target)
-        self._add_bands(x, target, 1.0)
-        return out
-
-    def residual(self, b: Tensor, x: Tensor, out: Tensor) -> Tensor:
-        """The residual b - A x, as `multiply`; all contiguous."""
-        diagonal, x, target = self._rows(x, out)
-        torch.addcmul(b.view(target.shape), diagonal, x, value=-1.0, out=target)
-        self._add_bands(x, target, -1.0)
-        return out
-
-    def _rows(self, x: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Diagonal, x and out, as one long row if every row of x has its own matrix: longer runs, fewer calls."""
-        diagonal = self._flat[0]
-        if x.shape[0] == self.systems:
-            return diagonal.view(1, -1), x.view(1, -1), out.view(1, -1)
-        return diagonal, x, out
-
-    def _add_bands(self, x: Tensor, target: Tensor, sign: float) -> None:
-        n = self.diagonal[0].numel()
-        for distance, weight in self._flat[1]:
-            if distance < n:
-                rows = weight.view(1, -1) if x.shape[0] == 1 else weight
-                stop = x.shape[1] - distance
-                part = rows[:, :stop]
-                target[:, :stop].addcmul_(part, x[:, distance:], value=sign)
-                target[:, distance:].addcmul_(part, x[:, :stop], value=sign)
-
-    def row_sums(self) -> Tensor:
-        """What each row adds up to, (systems, *grid): zero inside, positive beside a Dirichlet wall."""
-        total = self.diagonal
-        for offset, weight in self.upper.items():
-            total = total + weight + shifted(weight, negated(offset))
-        return total
+    def select(self, index: Tensor) -> Bands:
+        """Some of the matrices."""
+        upper = {offset: weight[index] for offset, weight in self.upper.items()}
+        return Bands(self.diagonal[index], upper, self.links)
 
     def dense(self) -> Tensor:
         """The matrices as (systems, n, n)."""
@@ -146,6 +115,15 @@ def shifted(values: Tensor, offset: Offset) -> Tensor:
     return values
 
 
+def overlap(total: Tensor, values: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
+    """The cells of `total` from which a cell of `values` is seen at cell + offset, and those cells: both as views."""
+    for axis, o in enumerate(offset, start=1):
+        if o:
+            n = values.shape[axis] - abs(o)
+            total, values = total.narrow(axis, max(-o, 0), n), values.narrow(axis, max(o, 0), n)
+    return total, values
+
+
 def from_operator(operator: GridOperator, dtype: torch.dtype) -> Bands:
     """The bands of a grid operator: the links between unknowns, and the diagonal."""
     dimension = len(operator.grid)
@@ -153,4 +131,5 @@ def from_operator(operator: GridOperator, dtype: torch.dtype) -> Bands:
     for axis, face in enumerate(operator.faces):
         ends = face.narrow(axis + 1, 1, operator.grid[axis])  # entry i: the face between i and i + 1
         upper[tuple(int(a == axis) for a in range(dimension))] = -ends.to(dtype)
-    return Bands(operator.center.to(dtype), upper)
+    links = [-link for link in operator.links if isinstance(link, float)]
+    return Bands(operator.center.to(dtype), upper, tuple(links) if len(links) == dimension else None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor
 
 from pinnx.solvers.linear.directions.bands import Bands
@@ -48,7 +47,7 @@ class Hierarchy:
     def cycle(self, residuals: Tensor, depth: int = 0) -> Tensor:
         """The V-cycle from zero, (k, n) -> (k, n), differentiable."""
         if depth == len(self.levels):
-            return _solve_coarsest(self.inverse, residuals)
+            return solve_coarsest(self.inverse, residuals)
         level = self.levels[depth]
         matrix = level.matrix
         x = self._smooth(level, residuals)
@@ -75,7 +74,7 @@ class Hierarchy:
 
         levels = tuple(
             Level(
-                Bands(part(level.matrix.diagonal), {o: part(w) for o, w in level.matrix.upper.items()}),
+                level.matrix.select(index),
                 part(level.scaling),
                 tuple(Transfer(t.axis, t.grid, part(t.left), part(t.right)) for t in level.transfers),
             )
@@ -84,70 +83,8 @@ class Hierarchy:
         return Hierarchy(levels, part(self.inverse), self.coefficients, self.correction)
 
 
-def _solve_coarsest(inverse: Tensor, residuals: Tensor) -> Tensor:
+def solve_coarsest(inverse: Tensor, residuals: Tensor) -> Tensor:
+    """The product of each system's inverse with its residual: (systems or 1, m, m), (k, m) -> (k, m)."""
     if inverse.shape[0] == 1:
         return residuals @ inverse[0]
     return (inverse @ residuals.unsqueeze(-1)).squeeze(-1)
-
-
-@final
-@dataclass
-class FastCycle:
-    """The same cycle without gradients: in place, on buffers that are kept from call to call.
-
-    Attributes:
-        hierarchy: what it runs on.
-    """
-
-    hierarchy: Hierarchy
-    _columns: int = field(default=0, init=False)
-    _buffers: list[tuple[Tensor, ...]] = field(default_factory=list, init=False)
-    _stages: list[list[Tensor]] = field(default_factory=list, init=False)
-
-    def __post_init__(self) -> None:
-        coefficients = self.hierarchy.coefficients.tolist()
-        self._ratios = [a / b for a, b in zip(coefficients[:-1], coefficients[1:], strict=True)][::-1]
-        self._last = [coefficients[-1] * level.scaling for level in self.hierarchy.levels]
-        self._correction = float(self.hierarchy.correction)
-
-    def __call__(self, residuals: Tensor) -> Tensor:
-        """(k, n) -> (k, n); the result is overwritten by the next call."""
-        residuals = residuals.contiguous()
-        if residuals.shape[0] != self._columns:
-            self._allocate(residuals)
-        return self._cycle(residuals, 0)
-
-    def _allocate(self, residuals: Tensor) -> None:
-        self._columns = k = residuals.shape[0]
-        self._buffers, self._stages = [], []
-        for level in self.hierarchy.levels:
-            self._buffers.append(tuple(residuals.new_empty(k, level.scaling.shape[1]) for _ in range(4)))
-            self._stages.append([residuals.new_empty(k, *transfer.coarse_grid) for transfer in level.transfers])
-
-    def _cycle(self, b: Tensor, depth: int) -> Tensor:
-        if depth == len(self.hierarchy.levels):
-            return _solve_coarsest(self.hierarchy.inverse, b)
-        level, stages = self.hierarchy.levels[depth], self._stages[depth]
-        x, r, y, v = self._buffers[depth]
-        torch.mul(self._last[depth], self._smoothed(level, b, y, r), out=x)
-        level.matrix.residual(b, x, out=r)
-        fine = r.view(-1, *level.matrix.grid)
-        for transfer, coarse in zip(level.transfers, stages, strict=True):
-            fine = transfer.restrict_into(fine, coarse)
-        correction = self._cycle(stages[-1].flatten(1), depth + 1)
-        if self._correction != 1.0:
-            correction = correction * self._correction
-        coarse = correction.view(stages[-1].shape)
-        for transfer, fine in zip(reversed(level.transfers[1:]), reversed(stages[:-1]), strict=True):
-            coarse = transfer.prolong_into(coarse, fine, add=False)
-        level.transfers[0].prolong_into(coarse, x.view(-1, *level.matrix.grid), add=True)
-        level.matrix.residual(b, x, out=r)
-        return x.addcmul_(self._last[depth], self._smoothed(level, r, y, v))
-
-    def _smoothed(self, level: Level, b: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """q(AD) b up to a factor, by Horner's rule, in `v` or, for a constant q, b itself; `y` is overwritten."""
-        value = b
-        for ratio in self._ratios:
-            torch.mul(level.scaling, value, out=y)
-            value = level.matrix.multiply(y, out=v).add_(b, alpha=ratio)
-        return value

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from pinnx.solvers.linear.directions.bands import Bands, negated, shifted
+from pinnx.solvers.linear.directions.bands import Bands, negated, overlap
 from pinnx.solvers.linear.directions.perceptron import CellPerceptron
 from pinnx.solvers.linear.directions.transfers import Transfer, after, kept_cells, padded_dropped
 
@@ -74,7 +74,10 @@ class Interpolation(nn.Module):
         along = left + right
         tied = slack / (slack + along + _TINY)
         coupled = beside / (beside + along + _TINY)
-        kept_tied = kept_cells(row.slack / (row.left + row.right + row.beside + row.slack + _TINY), axis)
+        k_left, k_right, k_beside, k_slack = (
+            kept_cells(part, axis) for part in (row.left, row.right, row.beside, row.slack)
+        )
+        kept_tied = k_slack / (k_left + k_right + k_beside + k_slack + _TINY)
         along = along + _TINY
         left = self._weight(left / along, tied, kept_tied, coupled)
         right = self._weight(right / along, tied, after(kept_tied, axis), coupled)
@@ -87,19 +90,17 @@ class Interpolation(nn.Module):
 
     def _row(self, matrix: Bands, axis: int) -> _Row:
         left, right, beside = (torch.zeros_like(matrix.diagonal) for _ in range(3))
-        slack = matrix.diagonal
+        slack = matrix.diagonal.clone()
         for offset, weight in matrix.upper.items():
-            back = shifted(weight, negated(offset))
-            slack = slack + weight + back
-            step = offset[axis - 1]
+            step, back = offset[axis - 1], negated(offset)
+            ahead, behind = (beside, beside) if step == 0 else (right, left) if step > 0 else (left, right)
             straight = sum(map(abs, offset)) == abs(step)
-            share = 1.0 if straight else self.collapse
-            if step == 0:
-                beside = beside - weight - back
-            elif step > 0:
-                left, right = left - share * back, right - share * weight
-            else:
-                left, right = left - share * weight, right - share * back
+            share = weight if straight or step == 0 else self.collapse * weight
+            ahead.sub_(share)
+            for total, values, sign in ((behind, share, -1.0), (slack, weight, 1.0)):
+                here, seen = overlap(total, values, back)
+                here.add_(seen, alpha=sign)
+            slack.add_(weight)
         return _Row(left.clamp_min(0), right.clamp_min(0), beside.clamp_min(0), slack.clamp_min(0))
 
 

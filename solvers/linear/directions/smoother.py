@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pinnx.solvers.linear.directions.bands import Bands, negated, shifted
+from pinnx.solvers.linear.directions.bands import Bands, negated, overlap, shifted
 from pinnx.solvers.linear.directions.perceptron import CellPerceptron
 
 
@@ -35,8 +35,13 @@ class Smoother(nn.Module):
         """D, (systems, *grid)."""
         total, largest, squares = (torch.zeros_like(matrix.diagonal) for _ in range(3))
         for offset, weight in matrix.upper.items():
-            for value in (weight.abs(), shifted(weight, negated(offset)).abs()):
-                total, largest, squares = total + value, torch.maximum(largest, value), squares + value * value
+            size = weight.abs()
+            largest = torch.maximum(torch.maximum(largest, size), shifted(size, negated(offset)))
+            total.add_(size)
+            squares.addcmul_(size, size)
+            for sums, values in ((total, size), (squares, size * size)):
+                here, seen = overlap(sums, values, negated(offset))
+                here.add_(seen)
         inverse = 1 / matrix.diagonal
         spread = (squares + 1e-20).sqrt() * inverse
         factor = self.perceptron(_factor, total * inverse, largest * inverse, spread)

@@ -8,13 +8,18 @@ a wall or across a jump, and PᵀAP keeps every wall, however thin.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor
 
 from pinnx.solvers.linear.directions.bands import Bands, Offset, negated, positive, shifted
+
+Action = Callable[[], object]
+"""A torch operation bound to its buffers, run for its effect."""
 
 
 def kept_cells(values: Tensor, axis: int) -> Tensor:
@@ -86,35 +91,33 @@ class Transfer:
         both = torch.stack([coarse, odd], dim=axis + 1)
         return both.flatten(axis, axis + 1).narrow(axis, 0, size)
 
-    def restrict_into(self, fine: Tensor, out: Tensor) -> Tensor:
-        """As `restrict`, into a buffer."""
+    def restriction(self, fine: Tensor, out: Tensor) -> list[Action]:
+        """The operations of `restrict` on buffers, without gradients."""
         odd, axis = dropped_cells(fine, self.axis), self.axis
         drops, keeps = odd.shape[axis], out.shape[axis]
-        out.copy_(kept_cells(fine, axis))
-        out.narrow(axis, 0, drops).addcmul_(self.left.narrow(axis, 0, drops), odd)
+        actions: list[Action] = [
+            partial(out.copy_, kept_cells(fine, axis)),
+            partial(out.narrow(axis, 0, drops).addcmul_, self.left.narrow(axis, 0, drops), odd),
+        ]
         if keeps > 1:
-            out.narrow(axis, 1, keeps - 1).addcmul_(
-                self.right.narrow(axis, 0, keeps - 1), odd.narrow(axis, 0, keeps - 1)
-            )
-        return out
+            right = self.right.narrow(axis, 0, keeps - 1)
+            actions.append(partial(out.narrow(axis, 1, keeps - 1).addcmul_, right, odd.narrow(axis, 0, keeps - 1)))
+        return actions
 
-    def prolong_into(self, coarse: Tensor, out: Tensor, *, add: bool) -> Tensor:
-        """As `prolong`, into a buffer or on top of what it holds."""
+    def prolongation(self, coarse: Tensor, out: Tensor, *, add: bool) -> list[Action]:
+        """The operations of `prolong` on buffers, without gradients; `add`: on top of what `out` holds."""
         axis = self.axis
         even, odd = kept_cells(out, axis), dropped_cells(out, axis)
         drops, keeps = odd.shape[axis], even.shape[axis]
-        left = self.left.narrow(axis, 0, drops)
-        if add:
-            even.add_(coarse)
-            odd.addcmul_(left, coarse.narrow(axis, 0, drops))
-        else:
-            even.copy_(coarse)
-            torch.mul(left, coarse.narrow(axis, 0, drops), out=odd)
+        left, low = self.left.narrow(axis, 0, drops), coarse.narrow(axis, 0, drops)
+        actions: list[Action] = [
+            partial(even.add_ if add else even.copy_, coarse),
+            partial(odd.addcmul_, left, low) if add else partial(torch.mul, left, low, out=odd),
+        ]
         if keeps > 1:
-            odd.narrow(axis, 0, keeps - 1).addcmul_(
-                self.right.narrow(axis, 0, keeps - 1), coarse.narrow(axis, 1, keeps - 1)
-            )
-        return out
+            right = self.right.narrow(axis, 0, keeps - 1)
+            actions.append(partial(odd.narrow(axis, 0, keeps - 1).addcmul_, right, coarse.narrow(axis, 1, keeps - 1)))
+        return actions
 
     def galerkin(self, fine: Bands) -> Bands:
         """PᵀAP of the matrices A."""
@@ -131,7 +134,7 @@ class Transfer:
                     continue
                 value = _sum(
                     kept.get(step),
-                    self.left * dropped[step] if step in dropped else None,
+                    _times(dropped.get(step), self.left),
                     before(self.right * dropped[step + 1], axis) if step + 1 in dropped else None,
                 )
                 if value is None:
@@ -155,10 +158,14 @@ class Transfer:
         left_before, right_before = before(left, axis), before(right, axis)
         here, ahead, behind = (shares.get((step, t)) for step in (0, 1, -1))
         kept, dropped = {}, {}
-        k_here, k_ahead, k_behind = (None if s is None else kept_cells(s, axis) for s in (here, ahead, behind))
+        k_here, k_ahead, k_behind = (
+            None if s is None else kept_cells(s, axis).contiguous() for s in (here, ahead, behind)
+        )
         if self.kept is not None and k_here is not None and not any(t):
             k_here = k_here * self.kept
-        d_here, d_ahead, d_behind = (None if s is None else padded_dropped(s, axis) for s in (here, ahead, behind))
+        d_here, d_ahead, d_behind = (
+            None if s is None else padded_dropped(s, axis).contiguous() for s in (here, ahead, behind)
+        )
         _put(kept, 0, k_here, _times(k_ahead, left), _times(k_behind, right_before))
         _put(kept, 1, _times(k_ahead, right))
         _put(kept, -1, _times(k_behind, left_before))
@@ -167,19 +174,22 @@ class Transfer:
         return kept, dropped
 
 
-def _times(values: Tensor | None, weights: Tensor) -> Tensor | None:
-    return None if values is None else values * weights
+def _times(values: Tensor | None, weights: Tensor) -> tuple[Tensor, Tensor] | None:
+    return None if values is None else (values, weights)
 
 
-def _sum(*terms: Tensor | None) -> Tensor | None:
+def _sum(*terms: Tensor | tuple[Tensor, Tensor] | None) -> Tensor | None:
+    """The sum of values and of products of two; None counts as nothing."""
     total = None
     for term in terms:
-        if term is not None:
+        if isinstance(term, tuple):
+            total = term[0] * term[1] if total is None else torch.addcmul(total, *term)
+        elif term is not None:
             total = term if total is None else total + term
     return total
 
 
-def _put(target: dict[int, Tensor], step: int, *terms: Tensor | None) -> None:
+def _put(target: dict[int, Tensor], step: int, *terms: Tensor | tuple[Tensor, Tensor] | None) -> None:
     total = _sum(*terms)
     if total is not None:
         target[step] = total

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from pinnx.options import at_least, between, check_limits, option
 from pinnx.solvers.linear.directions.bands import Bands, from_operator
-from pinnx.solvers.linear.directions.hierarchy import FastCycle, Hierarchy, Level
+from pinnx.solvers.linear.directions.fast_cycle import FastCycle
+from pinnx.solvers.linear.directions.hierarchy import Hierarchy, Level
 from pinnx.solvers.linear.directions.interpolation import Interpolation
 from pinnx.solvers.linear.directions.learned import DirectionModule, DirectionSpec
+from pinnx.solvers.linear.directions.repetition import LEVELS, Repetition
 from pinnx.solvers.linear.directions.smoother import Smoother
 from pinnx.solvers.linear.stencil import GridOperator
 
@@ -63,7 +65,7 @@ class VCycle(DirectionSpec):
 
 
 class VCycleNetwork(DirectionModule):
-    """The weights of `VCycle`: 82 with its defaults."""
+    """The weights of `VCycle`: 67 with its defaults."""
 
     def __init__(self, spec: VCycle, generator: torch.Generator):
         super().__init__()
@@ -79,10 +81,25 @@ class VCycleNetwork(DirectionModule):
 
     def hierarchy(self, operator: GridOperator) -> Hierarchy:
         """Set up all levels for an operator; differentiable."""
-        matrix, alive = from_operator(operator, self.correction.dtype), operator.mask
-        levels = []
+        matrix, alive, levels = from_operator(operator, self.correction.dtype), operator.mask, []
+        repetition = None if torch.is_grad_enabled() else Repetition.of(operator)
+        if repetition is not None:
+            small = from_operator(repetition.small, self.correction.dtype)
+            first, small, alive = self._coarsen(small, repetition.small.mask, 0, LEVELS)
+            for level in first:
+                levels.append(repetition.level(level, matrix if not levels else repetition.bands(level.matrix)))
+            matrix, alive = repetition.bands(small), repetition.repeated(alive)
         largest = max(8, min(self.coarsest, math.isqrt(DENSE // operator.systems)))
-        while math.prod(matrix.grid) > largest and max(matrix.grid) >= SHORTEST:
+        others, matrix, _ = self._coarsen(matrix, alive, largest)
+        inverse = _inverse(matrix)
+        return Hierarchy((*levels, *others), inverse, self.smoother.coefficients(), self.correction.exp())
+
+    def _coarsen(
+        self, matrix: Bands, alive: Tensor, largest: int, most: int | None = None
+    ) -> tuple[list[Level], Bands, Tensor]:
+        """Levels until no more than so many unknowns are left, or so many levels made; the grid that is left."""
+        levels: list[Level] = []
+        while math.prod(matrix.grid) > largest and max(matrix.grid) >= SHORTEST and len(levels) != most:
             fine, transfers = matrix, []
             for axis, cells in enumerate(fine.grid, start=1):
                 if cells >= SHORTEST:
@@ -90,7 +107,7 @@ class VCycleNetwork(DirectionModule):
                     matrix = transfer.galerkin(matrix)
                     transfers.append(transfer)
             levels.append(Level(fine, self.smoother.scaling(fine).flatten(1), tuple(transfers)))
-        return Hierarchy(tuple(levels), _inverse(matrix), self.smoother.coefficients(), self.correction.exp())
+        return levels, matrix, alive
 
 
 def _inverse(matrix: Bands) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pinnx.solvers.linear.coarsening import Transfer
+from pinnx.solvers.linear.slabs import neighbor_terms, slabs
 from pinnx.solvers.linear.stencil import GridOperator
 
 Action = Callable[[], object]
@@ -39,9 +40,10 @@ class Level:
         shape = (columns, *operator.grid)
         self.b, self.x, self.r, self.d = (new(shape) for _ in range(4))
         self._inverse = operator.center.reciprocal()
-        self._center = operator.center
-        self._neighbors = self._bind_neighbors(operator)
+        self._slabs = slabs(shape)
+        self._residuals = self._bind_residuals(operator)
         self._steps = _coefficients(degree, interval)
+        self._smoothing = [self._bind_step(keep, step) for keep, step in self._steps]
         self._grids = [self.r]
         self._corrections: list[Tensor] = []
         for transfer in transfers:
@@ -60,20 +62,22 @@ class Level:
 
     def presmooth(self) -> None:
         """Smooth from x = 0."""
-        (_, first), *rest = self._steps
+        (_, first), *_ = self._steps
         torch.mul(self._inverse, self.b, out=self.d).mul_(first)
         self.x.copy_(self.d)
-        for keep, step in rest:
-            self._step(keep, step)
+        for step in self._smoothing[1:]:
+            self._step(step)
 
     def postsmooth(self) -> None:
         """The same polynomial from the present x."""
-        for keep, step in self._steps:
-            self._step(keep, step)
+        for step in self._smoothing:
+            self._step(step)
 
     def restrict(self) -> Tensor:
         """The residual on the next grid."""
-        self._residual()
+        for actions in self._residuals:
+            for action in actions:
+                action()
         for action in self._restrictions:
             action()
         return self._grids[-1]
@@ -85,32 +89,41 @@ class Level:
             action()
         self.x.add_(self.d)
 
-    def _step(self, keep: float, step: float) -> None:
-        self._residual()
-        self.r.mul_(self._inverse)
-        if keep:
-            self.d.mul_(keep).add_(self.r, alpha=step)
-            self.x.add_(self.d)
-        else:
-            torch.mul(self.r, step, out=self.d)
-            self.x.add_(self.d)
+    def _step(self, step: list[list[Action]]) -> None:
+        """One step of the recurrence: slab by slab, so that what a slab needs is moved once."""
+        for residual, update in zip(self._residuals, step, strict=True):
+            for action in residual:
+                action()
+            for action in update:
+                action()
+        self.x.add_(self.d)
 
-    def _residual(self) -> None:
-        torch.addcmul(self.b, self._center, self.x, value=-1.0, out=self.r)
-        for action in self._neighbors:
-            action()
+    def _bind_step(self, keep: float, step: float) -> list[list[Action]]:
+        """For each slab what follows the residual r: d <- keep·d + step·D⁻¹r."""
+        updates: list[list[Action]] = []
+        for slab in self._slabs:
+            inverse, r, d = slab.of(self._inverse), slab.of(self.r), slab.of(self.d)
+            if keep:
+                updates.append([partial(r.mul_, inverse), partial(d.mul_, keep), partial(d.add_, r, alpha=step)])
+            else:
+                updates.append([partial(torch.mul, inverse, r, out=d), partial(d.mul_, step)])
+        return updates
 
-    def _bind_neighbors(self, operator: GridOperator) -> list[Action]:
-        actions: list[Action] = []
-        for dim, link in enumerate(operator.links, start=1):
-            n = self.x.shape[dim] - 1
-            for start in (0, 1):
-                target, source = self.r.narrow(dim, start, n), self.x.narrow(dim, 1 - start, n)
-                if isinstance(link, Tensor):
-                    actions.append(partial(target.addcmul_, link, source))
+    def _bind_residuals(self, operator: GridOperator) -> list[list[Action]]:
+        """For each slab what makes r = b - A x."""
+        residuals: list[list[Action]] = []
+        for slab in self._slabs:
+            target, center = slab.of(self.r), slab.of(operator.center)
+            actions: list[Action] = [
+                partial(torch.addcmul, slab.of(self.b), center, slab.of(self.x), value=-1.0, out=target)
+            ]
+            for part, weight, source in neighbor_terms(operator.links, self.x, slab, target):
+                if isinstance(weight, Tensor):
+                    actions.append(partial(part.addcmul_, weight, source))
                 else:
-                    actions.append(partial(target.add_, source, alpha=link))
-        return actions
+                    actions.append(partial(part.add_, source, alpha=weight))
+            residuals.append(actions)
+        return residuals
 
 
 def _coefficients(degree: int, interval: tuple[float, float]) -> list[tuple[float, float]]:

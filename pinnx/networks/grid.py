@@ -1,0 +1,67 @@
+"""Networks on instances: known fields, on the nodes of a grid, go in; fields on the same nodes come out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from pinnx.errors import UnsupportedError
+from pinnx.networks.base import NetworkSpec
+
+
+class GridNetwork(nn.Module, ABC):
+    """A map from known fields to fields on one grid, which works on any grid of the same axes."""
+
+    @abstractmethod
+    def forward(self, known: Tensor, coordinates: Tensor) -> Tensor:
+        """Fields at the nodes.
+
+        Args:
+            known: what the instances bring, (B, c, *grid).
+            coordinates: of the nodes, scaled to [-1, 1] along each axis, (D, *grid).
+
+        Returns:
+            (B, m, *grid), in the dtype of the parameters.
+        """
+
+
+class GridNetworkSpec(NetworkSpec):
+    """The options of a network on instances; leaves are frozen dataclasses registered in the family `networks`."""
+
+    def build(self, inputs: int, outputs: int, *, generator: torch.Generator, dtype: torch.dtype) -> NoReturn:
+        """Refused: there is no function of the coordinates alone.
+
+        Raises:
+            UnsupportedError: always.
+        """
+        raise UnsupportedError(
+            f"the network {self.kind!r} maps what an instance brings to fields on a grid, and this solver needs a "
+            "function of the coordinates alone, such as mlp; it serves the solver hard-constraint on an equation with "
+            "instances"
+        )
+
+    @abstractmethod
+    def build_on_grid(
+        self,
+        known: int,
+        outputs: int,
+        periodic: tuple[bool, ...],
+        *,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> GridNetwork:
+        """A freshly initialised network on the generator's device.
+
+        Args:
+            known: number c of known fields.
+            outputs: number m of fields that come out.
+            periodic: of each axis of the grid, whether it is periodic.
+            generator: draws the initial parameters; the same generator state gives the same network.
+            dtype: of the parameters.
+
+        Raises:
+            UnsupportedError: there is no such network for so many axes.
+        """
