@@ -9,10 +9,10 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup solve test test-slow test-slurm lint format docs docs-serve package bench clean distclean
+.PHONY: help setup solve test test-slow test-slurm test-loggers lint format docs docs-serve package bench clean distclean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## make the environment .venv with the exact versions of constraints.txt
 
@@ -47,6 +47,9 @@ test-slow: $(READY) ## run the tests that are left out of `make test` for their 
 
 test-slurm: $(READY) ## run the tests of batch jobs on a real Slurm, which is started for them; needs root and Debian
 	.ci/slurm "$(BIN)/python" $(ARGS)
+
+test-loggers: $(READY) ## run the tests of loggers on TensorBoard, MLflow and W&B, in an environment of their own
+	.ci/loggers "$(BIN)/python" $(ARGS)
 
 lint: $(READY) ## style, format, types and the direction of imports
 	"$(BIN)/ruff" check .

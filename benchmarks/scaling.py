@@ -150,14 +150,14 @@ def _timed(training: Any, split: Any) -> dict[str, float]:
     """The times of a step, of the clock and of the processor, after two that are not counted; the share of waiting."""
     for _ in range(2):
         training.step()
-    before = split.seconds if split else 0.0
+    before = split.meeting.seconds if split else 0.0
     times, busy = [], []
     while training.step_number < training.total_steps:
         start, worked = time.perf_counter(), time.process_time()
         training.step()
         times.append(time.perf_counter() - start)
         busy.append(time.process_time() - worked)
-    waited = (split.seconds - before) if split else 0.0
+    waited = (split.meeting.seconds - before) if split else 0.0
     return {
         "median": statistics.median(times),
         "fastest": min(times),

@@ -133,6 +133,16 @@ class SampledLoss(Loss):
             squared.groups(self._after if hybrid else self.phase, system.network)
         self.notes = tuple(dict.fromkeys(each.note for each in self._squared.values() if each.note))
 
+    @property
+    def drawing(self) -> list[SquaredResiduals]:
+        """What draws samples."""
+        return list(self._squared.values())
+
+    @property
+    def phases(self) -> set[Correction]:
+        """The corrections of this run, those that are still to come among them."""
+        return {self.phase, self._after if self._plateau is not None else self.phase}
+
     def squares(self, expressions: tuple[Expr, ...], points: Points, generator: torch.Generator) -> list[Tensor]:
         return self._squared[expressions](self.system.network, points, generator, self.phase)
 

@@ -304,16 +304,19 @@ class _BatchResiduals:
         self.training = training
 
     def linearize(self) -> Linearization:
-        training = self.training
-        assert training._batch is not None
-        linear = training._squares.linearize(training._batch, training.generator)
-        training.loss.count(training._batch)
+        training, batch = self.training, self.training._batch
+        assert batch is not None
+        split, counts = training.split, [len(points) for points in batch]
+        share = training._squares.linearize(split.share(batch), split.noise(training.generator), counts)
+        linear = split.linear(share, batch)
+        training.loss.count(batch)
         training._require_finite({f"loss/{name}": value for name, value in linear.terms.items()})
         return linear
 
     def loss(self) -> float:
-        training = self.training
-        assert training._batch is not None
-        training.loss.count(training._batch)
+        training, split, batch = self.training, self.training.split, self.training._batch
+        assert batch is not None
+        training.loss.count(batch)
         with torch.no_grad():
-            return float(sum(training.loss.terms(training._batch, training.generator).values()))
+            parts = training.loss.terms(split.share(batch), split.noise(training.generator))
+            return float(sum(split.total(split.weighted(parts, batch), ()).values()))

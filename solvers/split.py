@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from pinnx.expr import Points
+from pinnx.solvers.natural import Linearization
 
 
 class Split(ABC):
@@ -41,6 +42,10 @@ class Split(ABC):
     def total(self, terms: dict[str, Tensor], parameters: Sequence[Parameter]) -> dict[str, Tensor]:
         """The sums over all processes of the terms, and in place of the gradients of the parameters."""
 
+    @abstractmethod
+    def linear(self, share: Linearization, batch: Sequence[Points]) -> Linearization:
+        """The linearization of the whole batch, from that of this share."""
+
 
 @final
 class Whole(Split):
@@ -57,3 +62,6 @@ class Whole(Split):
 
     def total(self, terms: dict[str, Tensor], parameters: Sequence[Parameter]) -> dict[str, Tensor]:
         return terms
+
+    def linear(self, share: Linearization, batch: Sequence[Points]) -> Linearization:
+        return share

@@ -32,9 +32,9 @@ def weighted_mean(squares: Tensor, points: Points) -> Tensor:
     return squares.mean() if weights is None else (weights * squares).mean()
 
 
-def root_weights(points: Points, factor: float) -> Tensor:
-    """√(factor · w / n), (n,) or (): the residuals times this have the weighted mean square as their squared norm."""
+def root_weights(points: Points, factor: float, count: int) -> Tensor:
+    """√(factor · w / count), (n,) or (): residuals times this have the weighted mean square as their squared norm."""
     weights = weights_of(points)
     if weights is None:
-        return torch.tensor((factor / len(points)) ** 0.5, dtype=points.tensor.dtype, device=points.tensor.device)
-    return (weights * (factor / len(points))).sqrt()
+        return torch.tensor((factor / count) ** 0.5, dtype=points.tensor.dtype, device=points.tensor.device)
+    return (weights * (factor / count)).sqrt()

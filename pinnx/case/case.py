@@ -16,6 +16,7 @@ from pinnx.case.decode import decode
 from pinnx.case.document import Document, override, parse_document, read_document
 from pinnx.case.encode import encode
 from pinnx.case.writer import to_toml
+from pinnx.loggers.base import Logger
 from pinnx.networks.base import NetworkSpec
 from pinnx.options import at_least, check_limits, option
 from pinnx.problem import Equation
@@ -48,6 +49,7 @@ class Output:
     every: int = option(10, "steps between two rows of metrics", at_least(1))
     checkpoint_every: int = option(1000, "steps between two checkpoints", at_least(1))
     keep: int = option(2, "checkpoints that are kept, the newest ones", at_least(1))
+    loggers: tuple[Logger, ...] = option((), "programs that are shown the metrics, too")
 
     def __post_init__(self) -> None:
         check_limits(self)

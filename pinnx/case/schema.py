@@ -192,6 +192,12 @@ _FAMILIES = {
     "directions": ("solver.direction", "The search direction of a linear solve, where none is trained."),
     "direction-networks": ("solver.training.network", "The network of a search direction that is trained."),
     "samples": ("solver.training.samples", "What a search direction is trained on."),
+    "loggers": (
+        "[output.loggers]",
+        "Programs that are shown the metrics of a run, besides the run directory: an array of tables, or in one line "
+        '`loggers = [{ kind = "tensorboard" }]`. Each is an extra of pinnx; nothing leaves the machine unless an '
+        "option says so.",
+    ),
 }
 
 

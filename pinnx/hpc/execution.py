@@ -57,7 +57,7 @@ def _together(ranks: Ranks, manner: Manner, lead: Callable[[Manner], Result], ca
             try:
                 return Result(follow(case(), split, manner))
             except PinnxError as error:
-                if split.leave(str(error)):
+                if split.meeting.leave(str(error)):
                     return Result(Status(Outcome.FAILED, ""))  # rank 0 says it
                 raise
         return lead(dataclasses.replace(manner, prepare=lambda training: Leader(manner.prepare(training), split)))

@@ -7,11 +7,13 @@
 # Shortly before the time is up Slurm sends {{signal}} to this script. TERM lets pinnx end its step, write a checkpoint and
 # exit with code 3.
 out_of_time=no
-trap 'out_of_time=yes; kill -TERM "$pinnx"' {{signal}}
-trap 'kill -TERM "$pinnx"' TERM
+asked=no
+trap 'out_of_time=yes; asked=yes; kill -TERM $pinnx' {{signal}}
+trap 'asked=yes; kill -TERM $pinnx' TERM
 
 {{command}} &
 pinnx=$!
+if [ "$asked" = yes ]; then kill -TERM "$pinnx"; fi # the signal came before its number was known
 wait "$pinnx"
 code=$?
 while kill -0 "$pinnx" 2>/dev/null; do # a signal ends the waiting, not pinnx

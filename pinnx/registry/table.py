@@ -35,6 +35,7 @@ BASES: Final[Mapping[str, str]] = {
     "directions": "pinnx.solvers.linear.base:Direction",
     "direction-networks": "pinnx.solvers.linear.directions.learned:DirectionSpec",
     "samples": "pinnx.solvers.linear.directions.samples:SampleSource",
+    "loggers": "pinnx.loggers.base:Logger",
 }
 """The abstract class of each family: an option of this type takes a table that names a member."""
 
@@ -246,6 +247,11 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
             "pinnx.solvers.linear.directions.ritz:RitzSamples",
             "combinations of the Ritz vectors of one matrix, as published",
         ),
+    },
+    "loggers": {
+        "tensorboard": Entry("pinnx.loggers.tensorboard:TensorBoard", "TensorBoard: event files in the run directory"),
+        "mlflow": Entry("pinnx.loggers.mlflow:Mlflow", "MLflow: a database in the run directory, or a server"),
+        "wandb": Entry("pinnx.loggers.wandb:Wandb", "Weights & Biases: offline, to be sent later, or online"),
     },
 }
 """family -> name -> entry, for what pinnx ships; `entries` adds what other packages register."""

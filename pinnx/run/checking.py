@@ -11,6 +11,7 @@ import torch
 from pinnx.case import torch_device
 from pinnx.run.description import describe
 from pinnx.run.environment import device_name, peak_memory
+from pinnx.run.logs import require_loggers
 
 if TYPE_CHECKING:
     from pinnx.case import Case
@@ -35,8 +36,10 @@ def check(case: Case, which: Which = "compact") -> dict[str, Any]:
 
     Raises:
         InputError: the case cannot be built.
+        MissingExtraError: a logger that it names needs a package that is missing.
         DivergedError: a first step already gives a loss that is not finite.
     """
+    require_loggers(case)
     before = torch.get_num_threads()
     if case.threads is not None:
         torch.set_num_threads(case.threads)

@@ -41,6 +41,7 @@ class RunDirectory:
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"
         self.log = self.path / "log.txt"
+        self.loggers = self.path / "loggers.json"
         self._lock = self.path / "lock"
 
     def __str__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from pinnx.run.description import describe
 from pinnx.run.directory import RunDirectory, resolved_tables
 from pinnx.run.environment import environment, peak_memory
 from pinnx.run.files import write_json
+from pinnx.run.logs import LoggedRecorder, leaves, require_loggers
 from pinnx.run.loop import Clock, train
 from pinnx.run.progress import Progress, progress_for
 from pinnx.run.recorder import DirectoryRecorder
@@ -84,6 +85,7 @@ def execute(
     if resume and run.holds_run:
         return _go_on(run, _same_case(case, run, sources), manner)
     run.require_free(sources)
+    require_loggers(case)
     with use_threads(case.threads):
         training = case.start(torch_device(case.device))
         with run.locked():
@@ -159,6 +161,7 @@ def solution_of(run: RunDirectory, case: Case) -> tuple[Answer, int]:
 
 def _go_on(run: RunDirectory, case: Case, manner: Manner) -> Result:
     run.require_run()
+    require_loggers(case)
     with run.locked(), use_threads(case.threads):
         return _train(case, case.start(torch_device(case.device)), run, manner)
 
@@ -178,14 +181,18 @@ def _train(case: Case, training: Training, run: RunDirectory, manner: Manner) ->
     run.say(f"start: {case.heading}" if first == 0 else f"resumed after step {first}")
     for sentence in (*training.notes, *([f"going on after step {first}"] if first else [])):
         progress.say(sentence)
+    logged = LoggedRecorder(recorder, case, run, first, progress.say)
     try:
-        status = train(training, recorder, progress, every=case.output.every, clock=clock, stop_on=manner.stop_on)
+        status = train(training, logged, progress, every=case.output.every, clock=clock, stop_on=manner.stop_on)
         progress.stop()
         result = _measure(case, training, run, status, recorder, clock)
+        logged.close(status.outcome.value, result)
     except KeyboardInterrupt:
+        logged.close(Outcome.STOPPED.value)
         return _interrupted(run, training)
     finally:
         progress.stop()
+        logged.close(Outcome.FAILED.value)
     _finish(training, run, result, progress, figures=manner.figures)
     return result
 
@@ -299,8 +306,8 @@ def _same_case(case: Case, run: RunDirectory, sources: list[Path]) -> Case:
         InputError: it differs; the message names the keys.
     """
     stored = run.read_case()
-    old = dict(_leaves(resolved_tables(stored, [Path(run.path, file.name) for file in sources])))
-    new = dict(_leaves(resolved_tables(case, sources)))
+    old = dict(leaves(resolved_tables(stored, [Path(run.path, file.name) for file in sources])))
+    new = dict(leaves(resolved_tables(case, sources)))
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key) and key.partition(".")[0] not in _FREE]
     keys += [file.name for file in sources if file.read_bytes() != _content(run.path / file.name)]
     if keys:
@@ -311,14 +318,6 @@ def _same_case(case: Case, run: RunDirectory, sources: list[Path]) -> Case:
             file=run.path,
         )
     return dataclasses.replace(stored, device=case.device, threads=case.threads)
-
-
-def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _content(file: Path) -> bytes | None:

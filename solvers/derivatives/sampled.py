@@ -119,11 +119,13 @@ class SquaredResiduals:
 
     Attributes:
         slots: number m of independent factors.
+        draw: what draws the samples, `estimator.draw` unless several processes do it together.
+        joint: whether samples may be drawn as one set, which several processes cannot.
         note: a sentence about what the correction can and cannot do here, or None.
     """
 
     def __init__(self, estimator: SampledEstimator, expressions: Sequence[Expr]):
-        self.estimator = estimator
+        self.estimator, self.draw, self.joint = estimator, estimator.draw, True
         slotted = [with_slots(with_explicit_values(expr), random=estimator.random) for expr in expressions]
         self.plain = [with_explicit_values(expr) for expr in expressions]
         self.slotted = [expr for expr, _ in slotted]
@@ -165,10 +167,10 @@ class SquaredResiduals:
     ) -> list[Tensor]:
         """One scalar per residual: an estimate of the mean over the points of w r², with their weights w."""
         sizes = self.groups(correction, network)
-        complete = None if correction == "biased" else self._complete_set(network, points)
+        complete = None if correction == "biased" or not self.joint else self._complete_set(network, points)
         if complete is not None and self.estimator.samples < 2 * complete:  # else two groups hold a complete set each
             return self._from_one_set(network, points, generator, complete)
-        drawn = self.estimator.draw(network, points, self.requests, generator, sizes)
+        drawn = self.draw(network, points, self.requests, generator, sizes)
         slots = self.slots if correction == "unbiased" else 1
         values: dict[Atom, Tensor] = {}
         for atom, estimates in drawn.items():

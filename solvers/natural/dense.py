@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from pinnx.solvers.natural.jacobian import Jacobian
+from pinnx.solvers.natural.jacobian import CHUNK_ELEMENTS, Exchange, Jacobian
 
 
 @final
@@ -22,8 +22,14 @@ class DenseJacobian(Jacobian):
     def __init__(self, matrix: Tensor):
         self.matrix = matrix
 
-    def gram(self) -> Tensor:
-        return self.matrix @ self.matrix.T
+    def gram(self, exchange: Exchange | None = None) -> Tensor:
+        if exchange is None:
+            return self.matrix @ self.matrix.T
+        result = self.matrix.new_zeros(exchange.total, exchange.total)
+        for rows in self.matrix.split(max(1, CHUNK_ELEMENTS // exchange.total), dim=1):
+            columns = exchange.columns(rows)
+            result.addmm_(columns, columns.T)
+        return result
 
     def apply(self, direction: Tensor) -> Tensor:
         return self.matrix @ direction

@@ -9,6 +9,9 @@ Memory grows with N S (width of the layer), never with N P. Where a layer has so
 costs more than the rows Σ_s g_s z_sᵀ themselves, these are formed, a few output neurons at a time. In the first layer
 the derivatives' inputs are the same at all points: it is reduced to an orthonormal basis of them.
 
+Where several processes hold the slots of some rows each (see `Exchange`), pairs are computed by the rows' owner, and
+rows of the Jacobian are dealt out by columns: what each process adds up sums to K.
+
 Sources: Dangel, Müller, Zeinhofer, NeurIPS 2024 (arXiv 2405.15603), section 3; Guzmán-Cordero et al., NeurIPS 2025
 (arXiv 2505.12149), section 3.
 """
@@ -22,10 +25,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from pinnx.solvers.natural.jacobian import Jacobian, flatten, unflatten
-
-#: Elements of the rows that are formed at once.
-CHUNK_ELEMENTS = 2**23
+from pinnx.solvers.natural.jacobian import CHUNK_ELEMENTS, Alone, Exchange, Jacobian, flatten, unflatten
 
 
 @final
@@ -74,19 +74,19 @@ class Layer:
         some = next(slots for group in groups for slots in group)
         self.like, self.inputs, self.outputs = some.cotangents, some.inputs.shape[-1], some.cotangents.shape[-1]
 
-    def add_gram(self, gram: Tensor) -> None:
-        """Add this layer's part to K (N, N)."""
+    def add_gram(self, gram: Tensor, exchange: Exchange) -> None:
+        """Add this layer's part to K (N, N): of several processes, this one's share of it."""
         if self.bias is not None:
-            rows = self._bias_rows()
+            rows = exchange.columns(self._bias_rows())
             gram.addmm_(rows, rows.T)
         if self.weight is None:
             return
         shared = [slots.inputs[:, 0] for group in self.groups for slots in group if slots.shared]
         vectors = _distinct(shared)
         if vectors is not None and vectors.shape[0] < self.inputs:
-            self._add_reduced(gram, vectors)
+            self._add_reduced(gram, vectors, exchange)
         else:
-            self._add(gram, self.groups, self.inputs)
+            self._add(gram, self.groups, self.inputs, exchange)
 
     def apply(self, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """J p for a direction of the weight and the bias: (N,)."""
@@ -124,25 +124,25 @@ class Layer:
             parts.append(sum(biased[1:], biased[0]) if biased else self.like.new_zeros(size, self.outputs))
         return torch.cat(parts)
 
-    def _add(self, gram: Tensor, groups: Groups, size: int) -> None:
-        """Whichever way is the cheaper; `size` is the number of inputs."""
-        total = sum(self.sizes)
-        slots = [sum(len(slots.inputs) for slots in group) for group in groups]
-        pairs = sum(count * rows for count, rows in zip(slots, self.sizes, strict=True)) ** 2 * (size + self.outputs)
-        forming = sum(count * rows for count, rows in zip(slots, self.sizes, strict=True)) * size * self.outputs
-        if pairs < forming + total**2 * size * self.outputs:
-            _add_pairs(gram, groups, self.sizes, 1.0)
+    def _add(self, gram: Tensor, groups: Groups, size: int, exchange: Exchange) -> None:
+        """Whichever way is the cheaper, the same for all processes; `size` is the number of inputs."""
+        counts = [sum(len(slots.inputs) for slots in group) for group in groups]
+        slots = sum(count * rows for sizes in exchange.sizes for count, rows in zip(counts, sizes, strict=True))
+        pairs = slots**2 * (size + self.outputs)
+        if pairs < (slots + exchange.total**2) * size * self.outputs:
+            _add_pairs(gram, groups, exchange, 1.0)
         else:
-            self._add_rows(gram, groups, size)
+            self._add_rows(gram, groups, size, exchange)
 
-    def _add_rows(self, gram: Tensor, groups: Groups, size: int) -> None:
+    def _add_rows(self, gram: Tensor, groups: Groups, size: int, exchange: Exchange) -> None:
         """By the rows of the Jacobian, some output neurons at a time."""
-        step = max(1, CHUNK_ELEMENTS // (sum(self.sizes) * size))
+        step = max(1, CHUNK_ELEMENTS // (exchange.total * size))
         for start in range(0, self.outputs, step):
             width = min(step, self.outputs - start)
-            rows = gram.new_zeros(len(gram), width * size)
+            rows = gram.new_zeros(sum(self.sizes), width * size)
             self._fill(rows, groups, slice(start, start + width), size)
-            gram.addmm_(rows, rows.T)
+            columns = exchange.columns(rows)
+            gram.addmm_(columns, columns.T)
 
     def _fill(self, rows: Tensor, groups: Groups, neurons: slice, size: int) -> None:
         """Add the derivatives in the weights of some output neurons, of `size` inputs each."""
@@ -152,34 +152,41 @@ class Layer:
                 left = slots.cotangents[..., neurons].permute(1, 2, 0)
                 view += left @ (slots.inputs[:, 0] if slots.shared else slots.inputs.transpose(0, 1))
 
-    def _add_reduced(self, gram: Tensor, vectors: Tensor) -> None:
+    def _add_reduced(self, gram: Tensor, vectors: Tensor, exchange: Exchange) -> None:
         """With z = Q q + z⊥, Q an orthonormal basis of the inputs that all points share: rows of Q's size for q, and
         (z⊥ · z⊥′) = (z · z′) − (q · q′) for the few other inputs."""
         basis = _orthonormal(vectors)
         inside = [[replace(slots, inputs=slots.inputs @ basis.T) for slots in group] for group in self.groups]
-        self._add(gram, inside, len(basis))
-        _add_pairs(gram, [[slots for slots in group if not slots.shared] for group in self.groups], self.sizes, 1.0)
-        _add_pairs(gram, [[slots for slots in group if not slots.shared] for group in inside], self.sizes, -1.0)
+        self._add(gram, inside, len(basis), exchange)
+        _add_pairs(gram, [[slots for slots in group if not slots.shared] for group in self.groups], exchange, 1.0)
+        _add_pairs(gram, [[slots for slots in group if not slots.shared] for group in inside], exchange, -1.0)
 
 
-def _add_pairs(gram: Tensor, groups: Groups, sizes: Sequence[int], sign: float) -> None:
-    """K += sign Σ_{s,t} (Z_s Z_tᵀ) ⊙ (G_s G_tᵀ), all pairs of slots."""
+def _add_pairs(gram: Tensor, groups: Groups, exchange: Exchange, sign: float) -> None:
+    """K += sign Σ_{s,t} (Z_s Z_tᵀ) ⊙ (G_s G_tᵀ), all pairs of slots, in this process's rows."""
     flat = [[slots.each() for slots in group] for group in groups]
-    everything = [slots for group in flat for slots in group]
-    if not everything:
+    places = [index for index, group in enumerate(flat) for _ in group]
+    if not places:
         return
-    inputs = torch.cat([slots.inputs.flatten(0, 1) for slots in everything])
-    cotangents = torch.cat([slots.cotangents.flatten(0, 1) for slots in everything])
-    counts = [sum(len(slots.inputs) for slots in group) for group in flat]
+    everything = [slots for group in flat for slots in group]
+    inputs = _all_rows([slots.inputs for slots in everything], places, exchange)
+    cotangents = _all_rows([slots.cotangents for slots in everything], places, exchange)
+    sizes = [size for each in exchange.sizes for size in each]
+    counts = [sum(len(slots.inputs) for slots in group) for group in flat] * len(exchange.sizes)
     ends = [count * size for count, size in zip(counts, sizes, strict=True)]
-    for rows, group in zip(gram.split(list(sizes)), flat, strict=True):
+    for rows, group in zip(gram[exchange.own].split(list(exchange.sizes[exchange.rank])), flat, strict=True):
         for slots in group:
             for z, g in zip(slots.inputs, slots.cotangents, strict=True):
                 product = (z @ inputs.T).mul_(g @ cotangents.T).split(ends, dim=1)
-                blocks = zip(rows.split(list(sizes), dim=1), product, counts, sizes, strict=True)
+                blocks = zip(rows.split(sizes, dim=1), product, counts, sizes, strict=True)
                 for block, part, count, size in blocks:
                     if count:
                         block.add_(part.reshape(len(block), count, size).sum(1), alpha=sign)
+
+
+def _all_rows(parts: Sequence[Tensor], groups: Sequence[int], exchange: Exchange) -> Tensor:
+    """The slots of all processes one below the other: (…, k)."""
+    return torch.cat([part.flatten(0, 1) for each in exchange.gather(parts, groups) for part in each])
 
 
 def _distinct(vectors: Sequence[Tensor]) -> Tensor | None:
@@ -211,11 +218,11 @@ class LayerwiseJacobian(Jacobian):
     def __init__(self, layers: Sequence[Layer], parameters: Sequence[Tensor]):
         self.layers, self.parameters = layers, parameters
 
-    def gram(self) -> Tensor:
-        size = sum(self.layers[0].sizes)
-        result = self.layers[0].like.new_zeros(size, size)
+    def gram(self, exchange: Exchange | None = None) -> Tensor:
+        exchange = exchange or Alone(self.layers[0].sizes)
+        result = self.layers[0].like.new_zeros(exchange.total, exchange.total)
         for layer in self.layers:
-            layer.add_gram(result)
+            layer.add_gram(result, exchange)
         return result
 
     def apply(self, direction: Tensor) -> Tensor:

@@ -36,11 +36,13 @@ class Linearization:
         residuals: r (N,), each times √(weight / points), so that the loss is |r|².
         jacobian: J = ∂r/∂θ.
         terms: the terms of the loss by name.
+        groups: for each residual function, in order, the set of points of the batch whose rows it has.
     """
 
     residuals: Tensor
     jacobian: Jacobian
     terms: dict[str, float]
+    groups: tuple[int, ...] = ()
 
     @property
     def loss(self) -> float:
@@ -77,15 +79,19 @@ class LeastSquares:
             else f"Gram matrix: from the whole Jacobian, because {reason}"
         )
 
-    def linearize(self, batch: Sequence[Points], generator: torch.Generator) -> Linearization:
+    def linearize(
+        self, batch: Sequence[Points], generator: torch.Generator, counts: Sequence[int] | None = None
+    ) -> Linearization:
         """At the parameters as they are now.
 
         Args:
             batch: points of the equation, then of each soft condition.
             generator: as the estimator asks for one; an exact one draws nothing.
+            counts: points of the whole batch, if these are a share of it.
         """
+        counts = counts or [len(points) for points in batch]
         with torch.enable_grad():
-            return self._layerwise(batch) if self.layerwise else self._dense(batch, generator)
+            return self._layerwise(batch, counts) if self.layerwise else self._dense(batch, generator, counts)
 
     def _expressions(self) -> list[tuple[tuple[Expr, ...], list[str], float]]:
         """Per set of points: what is evaluated there, the names of the terms, and their weight."""
@@ -104,12 +110,12 @@ class LeastSquares:
 
         return [(tuple(map(slotted, expressions)), names, weight) for expressions, names, weight in result]
 
-    def _layerwise(self, batch: Sequence[Points]) -> Linearization:
+    def _layerwise(self, batch: Sequence[Points], counts: Sequence[int]) -> Linearization:
         residuals, names, slots = list[Tensor](), list[str](), list[dict[tuple[int, int], list[Slots]]]()
         positions = {id(parameter): index for index, parameter in enumerate(self.parameters)}
-        for (expressions, terms, weight), points in zip(self._expressions(), batch, strict=True):
+        for (expressions, terms, weight), points, count in zip(self._expressions(), batch, counts, strict=True):
             recording = record(self.system.network, expressions, points)
-            factor = root_weights(points, weight)
+            factor = root_weights(points, weight, count)
             recording = Recording([factor * each for each in recording.residuals], recording.first, recording.events)
             residuals += [each.detach() for each in recording.residuals]
             slots += [self._by_layer(parts, positions) for parts in recording.slots()]
@@ -146,10 +152,10 @@ class LeastSquares:
         index, gradient = used[0]
         return (index, bias), float(gradient.flatten()[0])
 
-    def _dense(self, batch: Sequence[Points], generator: torch.Generator) -> Linearization:
+    def _dense(self, batch: Sequence[Points], generator: torch.Generator, counts: Sequence[int]) -> Linearization:
         residuals, names, rows = list[Tensor](), list[str](), list[Tensor]()
-        for (expressions, terms, weight), points in zip(self._expressions(), batch, strict=True):
-            factor = root_weights(points, weight)
+        for (expressions, terms, weight), points, count in zip(self._expressions(), batch, counts, strict=True):
+            factor = root_weights(points, weight, count)
             for expr, name in zip(expressions, terms, strict=True):
                 values: list[Tensor] = []
 
@@ -168,7 +174,8 @@ class LeastSquares:
 
     def _result(self, residuals: list[Tensor], names: list[str], jacobian: Jacobian) -> Linearization:
         terms = {name: float(part.square().sum()) for name, part in zip(names, residuals, strict=True)}
-        return Linearization(torch.cat(residuals), jacobian, terms)
+        groups = tuple(index for index, (each, _, _) in enumerate(self._expressions()) for _ in each)
+        return Linearization(torch.cat(residuals), jacobian, terms, groups)
 
     def _refusal(self) -> str | None:
         """Why the layer-wise identity cannot serve; found out by a comparison at a few points."""
@@ -181,7 +188,8 @@ class LeastSquares:
         domains = [problem.domain, *(condition.domain for condition in problem.conditions)]
         batch = [domain.sample(TEST_POINTS, generator, dtype=some.dtype) for domain in domains]
         try:
-            quick, slow = self._layerwise(batch), self._dense(batch, generator)
+            counts = [TEST_POINTS] * len(batch)
+            quick, slow = self._layerwise(batch, counts), self._dense(batch, generator, counts)
         except (PinnxError, RuntimeError, TypeError, AttributeError) as error:
             return f"the layers cannot be recorded ({error})"
         difference = (quick.jacobian.gram() - slow.jacobian.gram()).abs().max()

@@ -27,12 +27,9 @@ class NormalEquations:
     """
 
     def __init__(self, jacobian: Jacobian, count: int, size: int):
-        self.rows: Tensor | None = None
-        if count <= size or count * size > LARGEST_JACOBIAN:
-            self.jacobian, self.matrix = jacobian, jacobian.gram()
-        else:
-            self.rows = jacobian.rows()
-            self.matrix = self.rows.T @ self.rows
+        self.jacobian = jacobian
+        self.by_residuals = count <= size or count * size > LARGEST_JACOBIAN
+        self.matrix = jacobian.gram() if self.by_residuals else jacobian.normal()
         self.diagonal = self.matrix.diagonal().clone()
         self.mean = self.diagonal.sum() / count
         if not bool(torch.isfinite(self.mean)) or not bool(self.mean > 0):
@@ -48,12 +45,12 @@ class NormalEquations:
             target: ζ (N,).
             damping: λ relative to the mean diagonal entry of K.
         """
-        right = target if self.rows is None else self.rows.T @ target
+        right = target if self.by_residuals else self.jacobian.adjoint(target)
         while True:
             self.matrix.diagonal().copy_(self.diagonal + damping * self.mean)
             factor, info = torch.linalg.cholesky_ex(self.matrix)
             if not bool(info):
                 solution = torch.cholesky_solve(right[:, None], factor)[:, 0]
                 if bool(torch.isfinite(solution).all()):
-                    return (self.jacobian.adjoint(solution) if self.rows is None else solution), damping
+                    return (self.jacobian.adjoint(solution) if self.by_residuals else solution), damping
             damping *= ESCALATION

@@ -18,9 +18,10 @@ import torch
 import pinnx
 from pinnx.case import parse_case
 from pinnx.errors import InputError, UnsupportedError
-from pinnx.hpc.parallel import RankSplit
+from pinnx.hpc.rank_split import RankSplit
 from pinnx.hpc.ranks import Ranks, current_ranks, first_host
 from pinnx.run import RunDirectory, read_metrics
+from tests.hpc.two_ranks import MISTAKES, PRODUCTS, SAMPLES, SCENARIOS
 
 HERE = Path(__file__).parent
 
@@ -130,32 +131,34 @@ def differences() -> dict[str, Any]:
     return json.loads(results[0][1])
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        "adam",
-        "adam, soft conditions",
-        "clipped",
-        "sobol points",
-        "lbfgs",
-        "ssbroyden",
-        "smoothing, differences",
-        "smoothing, stein",
-        "smoothing, hybrid",
-        "hutchinson",
-        "sdgd",
-    ],
-)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_two_processes_equal_one(differences: dict[str, Any], scenario: str) -> None:
     """In float64, losses of all steps and the parameters after them, on shares of unequal size."""
     found = differences[scenario]
     assert found["moved"] > 0.01, "nothing was learned: the comparison would show nothing"
-    assert found["loss"] < 1e-10
-    assert found["parameters"] < 1e-10
+    # a natural gradient solves a system whose condition number is up to 1e10, which multiplies rounding errors
+    bound = 1e-6 if "spring" in scenario or "engd" in scenario else 1e-10
+    assert found["loss"] < bound
+    assert found["parameters"] < bound
     assert found["evaluations"] == 0
 
 
-@pytest.mark.parametrize("mistake", ["means of means", "noise of its own"])
+@pytest.mark.parametrize("name", [" ".join(map(str, each)) for each in PRODUCTS])
+def test_two_shares_of_a_jacobian_are_the_whole(differences: dict[str, Any], name: str) -> None:
+    assert set(differences[name]) == {"gram", "apply", "adjoint", "residuals"}
+    assert max(differences[name].values()) < 1e-13
+
+
+@pytest.mark.parametrize("scenario", SAMPLES)
+def test_two_processes_split_samples(differences: dict[str, Any], scenario: str) -> None:
+    """Where there is one point: the loss and its gradient are those of the estimates from all samples together."""
+    found = differences[f"samples {scenario}"]
+    assert found["moved"] > 0.01
+    assert found["loss"] < 1e-10
+    assert found["parameters"] < 1e-10
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_planted_mistake_is_seen(differences: dict[str, Any], mistake: str) -> None:
     assert differences[mistake]["loss"] > 1e-3
 
@@ -220,9 +223,12 @@ def bad(tmp_path: Path) -> Path:
 SOLVE = ("-m", "pinnx", "solve", "bad.toml", "--quiet", "--no-figures")
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_one_failing_rank_ends_the_job_with_its_message(bad: Path, rank: int) -> None:
-    results = ended(launch(*SOLVE, cwd=bad, HOW=f"raise:{rank}"))
+@pytest.mark.parametrize(
+    ("rank", "optimizer"), [pytest.param(0, "adam", marks=pytest.mark.slow), (1, "adam"), (1, "spring")]
+)
+def test_one_failing_rank_ends_the_job_with_its_message(bad: Path, rank: int, optimizer: str) -> None:
+    """Also where the others wait in an exchange of another kind than a sum of gradients."""
+    results = ended(launch(*SOLVE, "--set", f"solver.optimizer.kind={optimizer}", cwd=bad, HOW=f"raise:{rank}"))
     assert all(code != 0 for code, _, _ in results)
     assert "a number out of range" in results[0][2]
     assert ("rank 1 of 2" in results[0][2]) == (rank == 1)
@@ -236,13 +242,23 @@ def test_a_rank_that_dies_without_a_word_ends_the_job(bad: Path) -> None:
     assert "Traceback" not in results[0][2]
 
 
-def test_what_needs_all_residuals_at_once_is_refused() -> None:
+def test_natural_gradients_need_two_points_each() -> None:
     case = parse_case(
-        '[equation]\nname = "allen-cahn"\ndimension = 3\n[solver]\nkind = "pinn"\nprecision = "float64"\n'
+        '[equation]\nname = "allen-cahn"\ndimension = 3\n[solver]\nkind = "pinn"\nprecision = "float64"\npoints = 3\n'
         '[[solver.stage]]\nsteps = 5\n[[solver.stage]]\nsteps = 5\noptimizer.kind = "spring"\n'
     )
     training = case.solver.start(case.equation.problem(), case.network, seed=8, device=torch.device("cpu"))
-    with pytest.raises(UnsupportedError, match="'spring' works with the residuals of all points at once"):
+    with pytest.raises(InputError, match="2 processes cannot share 3 points, two for each with natural gradients"):
+        RankSplit(Ranks(0, 2, 0, "torchrun", "127.0.0.1", 1)).adopt(training)
+
+
+def test_a_solver_that_cannot_be_split_is_refused() -> None:
+    case = parse_case(
+        '[equation]\nname = "poisson"\ndimension = 2\n[solver]\nkind = "linear-system"\n'
+        '[solver.direction]\nkind = "identity"\n[solver.system]\nkind = "equation"\n'
+    )
+    training = case.start(torch.device("cpu"))
+    with pytest.raises(UnsupportedError, match="cannot be split over processes"):
         RankSplit(Ranks(0, 2, 0, "torchrun", "127.0.0.1", 1)).adopt(training)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +114,53 @@ def test_the_profile_of_a_site(call: Call, folder: Path, monkeypatch: pytest.Mon
     (folder / "other.toml").write_text('account = "elsewhere"\n')
     monkeypatch.setenv(VARIABLE, str(folder / "other.toml"))
     assert "--account=elsewhere" in directives(call("submit", "tiny.toml", "--dry-run")[1])
+
+
+RUN = """\
+#!/bin/bash
+trap 'echo "checkpoint written"; exit 3' TERM
+echo working
+while :; do sleep 0.05; done
+"""
+
+
+@pytest.mark.parametrize(
+    ("scontrol", "requeue", "said"),
+    [
+        (True, True, "requeue 4711"),
+        (False, True, "there is no scontrol here to requeue the job"),
+        (True, False, ""),
+    ],
+)
+def test_a_script_that_is_out_of_time(call: Call, folder: Path, scontrol: bool, requeue: bool, said: str) -> None:
+    """The signal of the batch system becomes a TERM for pinnx, whose exit code 3 is the job's; scontrol may be missing."""
+    tools = folder / "node"
+    tools.mkdir()
+    for name in ("bash", "sleep"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    (tools / "pinnx").write_text(RUN)
+    (tools / "pinnx").chmod(0o755)
+    if scontrol:
+        (tools / "scontrol").write_text('#!/bin/bash\necho "$@"\n')
+        (tools / "scontrol").chmod(0o755)
+    (folder / "site.toml").write_text('command = "pinnx"\nsignal = "USR2@60"\n')
+    words = ["--site", "site.toml", "--dry-run", *(["--requeue"] if requeue else [])]
+    (folder / "job.sh").write_text(call("submit", "tiny.toml", *words)[1])
+    with subprocess.Popen(
+        [str(tools / "bash"), "job.sh"],
+        env={"PATH": str(tools), "SLURM_JOB_ID": "4711"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "working\n"
+        job.send_signal(signal.SIGUSR2)
+        output, _ = job.communicate(timeout=60)
+    assert job.returncode == 3
+    assert output.startswith("checkpoint written\n")
+    assert said in output
+    assert ("requeue" in output) == requeue
 
 
 def test_several_processes_are_started_by_srun(call: Call) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +13,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pinnx.case import Case, parse_case
-from pinnx.hpc.parallel import Leader, RankSplit, follow, joined
+from pinnx.hpc.gram import SplitJacobian
+from pinnx.hpc.parallel import Leader, follow, joined
+from pinnx.hpc.rank_split import RankSplit
 from pinnx.hpc.ranks import current_ranks
 from pinnx.run import Manner
+from pinnx.solvers.natural import LeastSquares
+from pinnx.solvers.split import Split
 
 torch.set_num_threads(1)
 
@@ -29,7 +35,7 @@ width = 16
 depth = 2
 [solver]
 kind = "pinn"
-steps = {steps}
+{steps}
 points = 37
 condition_points = 13
 precision = "float64"
@@ -38,6 +44,8 @@ evaluate_every = 1000
 """
 
 SMOOTHING = '[solver.derivatives]\nkind = "smoothing"\nsamples = 8\nsigma = 0.05\n'
+SPRING, ENGD = ('[solver.optimizer]\nkind = "' + kind + '"\n' for kind in ("spring", "engd"))
+STAGES = '[[solver.stage]]\nsteps = 20\n[[solver.stage]]\nsteps = 8\noptimizer.kind = "spring"'
 SCENARIOS: dict[str, tuple[str, str, int]] = {
     "adam": ("allen-cahn", "", 60),
     "adam, soft conditions": ("poisson", "", 60),
@@ -49,14 +57,39 @@ SCENARIOS: dict[str, tuple[str, str, int]] = {
     "smoothing, stein": ("allen-cahn", SMOOTHING + 'weights = "stein"\ncorrection = "biased"', 40),
     "smoothing, hybrid": ("allen-cahn", SMOOTHING + "switch_at = 15", 40),
     "hutchinson": ("allen-cahn", '[solver.derivatives]\nkind = "hutchinson"\nsamples = 4\ncorrection = "biased"', 40),
+    "engd": ("allen-cahn", ENGD, 12),
+    "spring": ("allen-cahn", SPRING, 20),
+    "spring, soft conditions": ("poisson", SPRING, 12),
+    "spring, no search": ("allen-cahn", SPRING + 'search = "none"\nlearning_rate = 0.05', 20),
+    "spring, gradients": ("hjb-lqg", SPRING, 12),
+    "spring, dense": ("allen-cahn", SPRING + '[solver.derivatives]\nkind = "autodiff"', 12),
+    "adam, then spring": ("allen-cahn", STAGES, 28),
     "sdgd": ("allen-cahn", '[solver.derivatives]\nkind = "sdgd"\nsamples = 2\ncorrection = "biased"', 40),
 }
+#: Options of smoothing with its samples split: one group, several, many, and Stein's weights in groups of two or more.
+SAMPLES = {
+    "biased": 'correction = "biased"',
+    "two groups": 'correction = "unbiased-loss"',
+    "many groups": 'law = "rademacher"\ncorrection = "unbiased"',
+    "hybrid": "switch_at = 15",
+    "stein": 'weights = "stein"\ncorrection = "biased"',
+}
+MISTAKES = ("means of means", "noise of its own", "a direction of its own")
+#: Equation, derivatives and width: layer by layer with and without the first layer's basis, and from the whole Jacobian.
+PRODUCTS = (
+    ("allen-cahn", "taylor", 8),
+    ("allen-cahn", "taylor", 64),
+    ("hjb-lqg", "taylor", 8),
+    ("poisson", "taylor", 16),
+    ("poisson", "autodiff", 8),
+)
 
 
 def case_of(name: str) -> Case:
     """The case of a scenario."""
     equation, solver, steps = SCENARIOS[name]
-    return parse_case(CASE.format(equation=equation, solver=solver, steps=steps))
+    stated = "" if "stage" in solver else f"steps = {steps}"  # stages state their own
+    return parse_case(CASE.format(equation=equation, solver=solver, steps=stated))
 
 
 def start(case: Case) -> Any:
@@ -67,8 +100,12 @@ def start(case: Case) -> Any:
 def trained(training: Any) -> tuple[list[float], Tensor]:
     """The losses of all steps, and the parameters after them."""
     losses = [training.step()["loss"] for _ in range(training.total_steps)]
-    inner = getattr(training, "inner", training)
-    return losses, torch.cat([parameter.detach().reshape(-1) for parameter in inner.trainable])
+    return losses, flat(getattr(training, "inner", training))
+
+
+def flat(training: Any) -> Tensor:
+    """All parameters."""
+    return torch.cat([parameter.detach().reshape(-1) for parameter in training.trainable])
 
 
 def together(name: str, ranks: Any) -> dict[str, float] | None:
@@ -92,16 +129,116 @@ def together(name: str, ranks: Any) -> dict[str, float] | None:
 
 def planted(mistake: str, ranks: Any) -> dict[str, float] | None:
     """The same with a mistake in the split."""
-    saved = RankSplit.weighted, RankSplit.noise
+    saved = RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint
+    names = {"noise of its own": "smoothing, differences", "a direction of its own": "spring"}
     if mistake == "means of means":
         RankSplit.weighted = lambda self, terms, batch: {k: v / ranks.count for k, v in terms.items()}  # type: ignore
+    elif mistake == "a direction of its own":
+        SplitJacobian.adjoint = lambda self, rows: ranks.count * self.share.adjoint(rows[self.exchange.own])  # type: ignore
     elif mistake == "noise of its own":
         own = torch.Generator().manual_seed(1000 + ranks.rank)
         RankSplit.noise = lambda self, generator: own  # type: ignore[method-assign]
     try:
-        return together("smoothing, differences" if mistake == "noise of its own" else "adam", ranks)
+        return together(names.get(mistake, "adam"), ranks)
     finally:
-        RankSplit.weighted, RankSplit.noise = saved  # type: ignore[method-assign]
+        RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint = saved  # type: ignore[method-assign]
+
+
+def samples(name: str, ranks: Any) -> dict[str, float] | None:
+    """Train on one point with the samples split over the processes, and on rank 0 with the same samples alone."""
+    options, count = SAMPLES[name], ranks.count
+    text = CASE.format(equation="allen-cahn", solver=SMOOTHING.replace("= 8", "= 13") + options, steps="steps = 30")
+    case, split = parse_case(text.replace("points = 37", "points = 1")), RankSplit(ranks)
+    if not ranks.leads:
+        follow(case, split, Manner())
+        return None
+    losses, parameters = trained(Leader(start(case), split))
+    alone = start(case)
+
+    def reference(network: Any, points: Any, atoms: Any, generator: torch.Generator, sizes: list[int]) -> Any:
+        """The estimates from the samples of both, by plain sums that autograd sees as a whole."""
+        whole: dict[Any, Any] = {}
+        for rank in range(count):
+            own = torch.Generator().manual_seed(alone.seed_of_step + rank)
+            cuts = [slice(size * rank // count, size * (rank + 1) // count) for size in sizes]
+            if len(sizes) >= 2 * count:
+                cut = slice(len(sizes) * rank // count, len(sizes) * (rank + 1) // count)
+                drawn = estimator.draw(network, points, atoms, own, sizes[cut])
+                for atom, values in drawn.items():
+                    exact = len(values) == 1
+                    whole.setdefault(atom, []).append(values if not exact or rank == 0 else values[:0])
+                continue
+            drawn = estimator.draw(network, points, atoms, own, [cut.stop - cut.start for cut in cuts])
+            for atom, values in drawn.items():
+                parts = [(c.stop - c.start) / size for c, size in zip(cuts, sizes, strict=True)]
+                weight = values.new_tensor(parts if len(values) == len(sizes) else [1 / count])
+                whole[atom] = whole.get(atom, 0.0) + values * weight.view(-1, *[1] * (values.ndim - 1))
+        return {atom: torch.cat(v) if isinstance(v, list) else v for atom, v in whole.items()}
+
+    estimator = alone.system.estimator
+    for squared in alone.loss.drawing:
+        squared.draw, squared.joint = reference, False
+    alone.split = SameSeeds(alone)
+    expected_losses, expected = trained(alone)
+    differences = [abs(a - b) / max(abs(b), 1e-300) for a, b in zip(losses, expected_losses, strict=True)]
+    return {
+        "loss": max(differences),
+        "parameters": float((parameters - expected).abs().max() / expected.abs().max()),
+        "moved": float((expected - flat(start(case))).abs().max()),
+    }
+
+
+class SameSeeds(Split):
+    """One process, with the seeds of the samples that several would draw."""
+
+    def __init__(self, training: Any):
+        self.training = training
+
+    def noise(self, generator: torch.Generator) -> torch.Generator:
+        self.training.seed_of_step = int(torch.randint(2**62, (), generator=generator))
+        return generator
+
+    def share(self, batch: Any) -> Any:
+        return batch
+
+    def weighted(self, terms: Any, batch: Any) -> Any:
+        return terms
+
+    def total(self, terms: Any, parameters: Any) -> Any:
+        return terms
+
+    def linear(self, share: Any, batch: Any) -> Any:
+        return share
+
+
+def products(equation: str, derivatives: str, width: int, ranks: Any) -> dict[str, float]:
+    """How far K = J Jᵀ, J p, Jᵀ v and the residuals of two shares are from those of the whole."""
+    text = CASE.format(equation=equation, solver=f'[solver.derivatives]\nkind = "{derivatives}"', steps="steps = 1")
+    training = start(
+        parse_case(text.replace("width = 16", f"width = {width}").replace("dimension = 4", "dimension = 40"))
+    )
+    split, draw = RankSplit(ranks), torch.Generator().manual_seed(77_003)
+    split.adopt(training).split = split
+    split.meeting.announces = True
+    split.begin(training)
+    batch, squares = training._sample(draw), LeastSquares(training.system, training.trainable, training.loss.names)
+    whole, counts = squares.linearize(batch, draw), [len(points) for points in batch]
+    shared = split.linear(squares.linearize(split.share(batch), draw, counts), batch)
+    # rows of the shares lie one after the other, those of the whole by group
+    starts, order = [sum(counts[index] for index in whole.groups[:group]) for group in range(len(whole.groups))], []
+    for rank in range(ranks.count):
+        for first, index in zip(starts, whole.groups, strict=True):
+            cut = split.meeting.share(counts[index], rank)
+            order += range(first + cut.start, first + cut.stop)
+    direction = torch.randn(training.parameters, generator=draw, dtype=torch.float64)
+    rows = torch.randn(len(order), generator=draw, dtype=torch.float64)
+    pairs = {
+        "gram": (shared.jacobian.gram(), whole.jacobian.gram()[order][:, order]),
+        "apply": (shared.jacobian.apply(direction), whole.jacobian.apply(direction)[order]),
+        "adjoint": (shared.jacobian.adjoint(rows[order]), whole.jacobian.adjoint(rows)),
+        "residuals": (shared.residuals, whole.residuals[order]),
+    }
+    return {name: float((a - b).abs().max() / b.abs().max()) for name, (a, b) in pairs.items()}
 
 
 def alike(ranks: Any) -> bool:
@@ -127,10 +264,17 @@ def main() -> None:
     results: dict[str, Any] = {}
     with joined(ranks):
         run: dict[str, Callable[[], Any]] = {name: lambda name=name: together(name, ranks) for name in SCENARIOS}
-        run |= {each: lambda each=each: planted(each, ranks) for each in ("means of means", "noise of its own")}
+        run |= {f"samples {each}": lambda each=each: samples(each, ranks) for each in SAMPLES}
+        run |= {each: lambda each=each: planted(each, ranks) for each in MISTAKES}
+        run |= {" ".join(map(str, each)): lambda each=each: products(*each, ranks) for each in PRODUCTS}
         run["alike"] = lambda: alike(ranks)
         for name, scenario in run.items():
-            results[name] = scenario()
+            try:
+                results[name] = scenario()
+            except Exception:
+                # the other process waits in an exchange that this one has left without a word
+                traceback.print_exc()
+                os._exit(1)
     if ranks.leads:
         print(json.dumps(results))
 

@@ -158,7 +158,7 @@ def test_weights_multiply_and_follow_their_points() -> None:
     squares = torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]).double()
     assert float(weighted_mean(squares, part)) == pytest.approx((4 * 4 + 6 * 4 + 8 * 4) / 6)
     residuals = squares[0].sqrt()
-    scaled = root_weights(part, 5.0) * residuals
+    scaled = root_weights(part, 5.0, len(part)) * residuals
     assert float(scaled.square().sum()) == pytest.approx(5 * float(weighted_mean(squares[0], part)))
     assert weights_of(points) is None
     assert with_weights(points, None) is points

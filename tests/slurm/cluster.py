@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PROGRAMS = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
+PROGRAMS = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "setpriv")
 PATIENCE = 60.0
 
 _CONFIGURATION = """\
@@ -40,8 +40,8 @@ AccountingStorageType=accounting_storage/none
 MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
-SlurmdTimeout=10
-KillWait=5
+SlurmdTimeout=5
+KillWait=3
 MinJobAge=300
 SchedulerParameters=sched_interval=2,batch_sched_delay=0,sched_min_interval=0
 JobRequeue=1
@@ -114,17 +114,26 @@ class Cluster:
         (self.folder / "spool").mkdir()
 
     def stop(self) -> None:
-        """End all jobs and daemons."""
-        self.call("scancel", "--user=root", check=False)
+        """End all daemons, all jobs, and whatever else has this cluster's configuration: nothing stays behind."""
         for name in ("slurmd", "slurmctld", "munged"):
-            daemon = self._daemons.get(name)
-            if daemon is not None:
+            if (daemon := self._daemons.pop(name, None)) is not None:
                 daemon.terminate()
-                try:
-                    daemon.wait(10)
-                except subprocess.TimeoutExpired:
-                    daemon.kill()
-                    daemon.wait()
+                with suppress(subprocess.TimeoutExpired):
+                    daemon.wait(3)
+                daemon.kill()
+                daemon.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self._end(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        """Send a signal to the processes of jobs, and wait a little for their end."""
+        mark = f"SLURM_CONF={self.folder / 'slurm.conf'}".encode()
+        for process in _processes(mark):
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+        deadline = time.monotonic() + 2
+        while _processes(mark) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def call(self, *words: str, check: bool = True) -> str:
         """The output of a command of Slurm's."""
@@ -150,8 +159,10 @@ class Cluster:
 
     def _launch(self, name: str, *options: str) -> None:
         with open(self.folder / f"{name}.out.log", "ab") as output:
+            # whatever becomes of the tests, the daemon does not outlive them
+            command = ["setpriv", "--pdeathsig", "KILL", name, *options]
             self._daemons[name] = subprocess.Popen(
-                [name, *options], env=self.environment, stdout=output, stderr=output, start_new_session=True
+                command, env=self.environment, stdout=output, stderr=output, start_new_session=True
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import pinnx
+from pinnx.case import load_case
+from pinnx.run import Manner, execute
 from tests.slurm.cluster import Cluster, cluster_in, missing
 
 ASKED = "PINNX_TEST_SLURM"
@@ -67,6 +70,8 @@ class Desk:
 
     def __init__(self, folder: Path, cluster: Cluster):
         self.folder, self.cluster = folder, cluster
+        package = str(Path(pinnx.__file__).parents[1])
+        cluster.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
 
     def case(self, name: str, *, steps: int, seed: int, checkpoint_every: int = 1000, width: int = 8) -> Path:
         """Write a case file."""
@@ -76,9 +81,7 @@ class Desk:
 
     def pinnx(self, *words: object, pause: float = 0.0, code: int = 0) -> str:
         """The output of a command; jobs that it submits pause so long in each step."""
-        package = str(Path(pinnx.__file__).parents[1])
-        paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-        surroundings = {**self.cluster.environment, "PYTHONPATH": paths, "PAUSE": str(pause)}
+        surroundings = {**self.cluster.environment, "PAUSE": str(pause)}
         command = [sys.executable, "-m", "pinnx", *map(str, words)]
         done = subprocess.run(command, cwd=self.folder, env=surroundings, capture_output=True, text=True, check=False)
         assert done.returncode == code, f"{done.stdout}{done.stderr}\n{self.cluster.logs()}"
@@ -89,6 +92,17 @@ class Desk:
         output = self.pinnx("submit", *words, pause=pause)
         assert output.startswith("job ")
         return output.split()[1].rstrip(":")
+
+    def again(self, name: str, pause: float) -> str:
+        """Submit the newest script of a job by hand, and give the number of the new job."""
+        (script, *_) = sorted((self.folder / "jobs" / name / "slurm").glob("job-*.sh"), reverse=True)
+        return self.cluster.call("sbatch", "--parsable", f"--export=ALL,PAUSE={pause}", str(script)).strip()
+
+    def solve(self, name: str, **options: int) -> Path:
+        """The run directory of a case that is solved here and now, never interrupted and without pauses."""
+        case = load_case(self.case(name, **options))  # type: ignore[arg-type]
+        execute(case, self.run(name), manner=Manner(quiet=True, figures=False))
+        return self.run(name)
 
     def run(self, name: str) -> Path:
         """The run directory of a case."""
@@ -101,8 +115,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(f"a Slurm is started when asked for: make test-slurm, or {ASKED}=1")
     if (reason := missing()) is not None:
         pytest.skip(reason)
-    with cluster_in(tmp_path_factory.mktemp("cluster")) as each:
-        yield each
+    old = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with cluster_in(tmp_path_factory.mktemp("cluster")) as each:
+            yield each
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Who ends the tests, such as a limit of time, shall leave no daemon and no job behind."""
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pinnx.expr import Custom, Known, Matrix, dot, grad, hessian, laplacian, par
 from pinnx.networks import FourierMlp, Mlp, ModifiedMlp, ResidualMlp
 from pinnx.networks.base import Network, NetworkSpec
 from pinnx.solvers.derivatives import Autodiff
-from pinnx.solvers.natural import LayerwiseJacobian, Slots
+from pinnx.solvers.natural import Alone, LayerwiseJacobian, Slots
 from pinnx.trial import Affine
 from tests.solvers.toys import Coupled, Decay
 from tests.training.kit import CPU, Stated, batch_of, explicit_jacobian, least_squares
@@ -120,9 +120,9 @@ def test_all_ways_of_summing_agree(monkeypatch) -> None:
             if layer.weight is None:
                 continue
             if way == "pairs":
-                layers._add_pairs(gram, layer.groups, layer.sizes, 1.0)
+                layers._add_pairs(gram, layer.groups, Alone(layer.sizes), 1.0)
             else:
-                layer._add_rows(gram, layer.groups, layer.inputs)
+                layer._add_rows(gram, layer.groups, layer.inputs, Alone(layer.sizes))
         grams.append(gram)
     for gram in grams[1:]:
         assert torch.allclose(gram, grams[0], rtol=1e-12, atol=1e-13)
