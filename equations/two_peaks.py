@@ -32,7 +32,9 @@ class TwoPeaks(Equation):
         "differential equations. J. Comput. Phys. 476 (2023), 111868. arXiv 2112.14038",
     )
 
-    sharpness: float = option(1000.0, "κ; hard constraints need 200, so that the peaks vanish on the boundary", positive)
+    sharpness: float = option(
+        1000.0, "κ; hard constraints need 200, so that the peaks vanish on the boundary", positive
+    )
     constraints: str = option(
         "soft", "how the boundary condition holds: soft (published) or hard, in the trial solution",
         one_of("soft", "hard"),

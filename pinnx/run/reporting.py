@@ -13,18 +13,20 @@ from pinnx.run.files import read_json, write_text
 from pinnx.run.metrics import STEP, read_metrics
 from pinnx.run.page import page
 from pinnx.run.plots import residual_figure, save, training_figure
-from pinnx.run.solution_file import read_solution, write_solution
+from pinnx.run.solution_file import read_collocation, read_solution, write_solution
 from pinnx.solvers.solution import Answer, Solution
 from pinnx.views.fields import field_of, residual_sample
 from pinnx.views.figures import solution_figure, style
 from pinnx.views.linear_figures import CAPTIONS as LINEAR_CAPTIONS
 from pinnx.views.linear_figures import linear_figures
+from pinnx.views.points import collocation_figure, collocation_of
 
 #: Figures by name, with what the page says below them.
 CAPTIONS = {
     "training": "Loss and error against steps and against the time spent in them. A thick line is a running median.",
     "solution": "Solution, reference where one is known, and their difference.",
     "residual": "Residual of the equation at points drawn from the domain's own law.",
+    "points": "Collocation points of the last step, in their first two coordinates.",
     **LINEAR_CAPTIONS,
 }
 
@@ -56,7 +58,10 @@ def write_figures_and_report(run: RunDirectory, solution: Answer, step: int) -> 
 
 def _write_solution(run: RunDirectory, solution: Answer, step: int) -> None:
     if isinstance(solution, Solution):
-        write_solution(run.solution, field_of(solution), residual_sample(solution), step)
+        labels = solution.problem.domain.coordinates.labels()[:2]
+        write_solution(
+            run.solution, field_of(solution), residual_sample(solution), step, collocation_of(solution), labels
+        )
 
 
 def _is_current(run: RunDirectory, step: int) -> bool:
@@ -95,4 +100,7 @@ def draw(run: RunDirectory) -> dict[str, bytes]:
             images["solution"] = save(solution_figure(field), run.plots, "solution")
             if np.isfinite(residuals).any():
                 images["residual"] = save(residual_figure(residuals), run.plots, "residual")
+            if (chosen := read_collocation(run.solution)) is not None:
+                points, weights, labels = chosen
+                images["points"] = save(collocation_figure(points, weights, field.axes, labels), run.plots, "points")
     return images

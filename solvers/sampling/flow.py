@@ -96,7 +96,9 @@ class CubeFlow:
     def _initialize(self, generator: torch.Generator) -> None:
         """Uniform weights from the generator, and zeros where splines are read off: equal bins are the identity."""
         for part in self.module.modules():
-            linear: list[Any] = [each for each in part.children() if hasattr(each, "in_features") and hasattr(each, "bias")]
+            linear: list[Any] = [
+                each for each in part.children() if hasattr(each, "in_features") and hasattr(each, "bias")
+            ]
             for layer in linear:
                 bound = layer.in_features**-0.5
                 torch.nn.init.uniform_(layer.weight, -bound, bound, generator=generator)

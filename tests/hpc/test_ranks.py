@@ -139,6 +139,8 @@ def differences() -> dict[str, Any]:
         "sobol points",
         "lbfgs",
         "ssbroyden",
+        "rad",
+        "importance, weights",
         "smoothing, differences",
         "smoothing, stein",
         "smoothing, hybrid",

@@ -45,6 +45,12 @@ SCENARIOS: dict[str, tuple[str, str, int]] = {
     "sobol points": ("allen-cahn", 'sampling = "sobol"', 30),
     "lbfgs": ("allen-cahn", '[solver.optimizer]\nkind = "lbfgs"\niterations = 5', 4),
     "ssbroyden": ("allen-cahn", '[solver.optimizer]\nkind = "ssbroyden"', 10),
+    "rad": ("allen-cahn", 'resample_every = 6\n[solver.resampling]\nkind = "rad"\npool = 4', 30),
+    "importance, weights": (
+        "poisson",
+        '[solver.resampling]\nkind = "importance"\n[[solver.weighting]]\nkind = "gradient-norm"\nevery = 7',
+        30,
+    ),
     "smoothing, differences": ("allen-cahn", SMOOTHING + 'correction = "unbiased-loss"', 40),
     "smoothing, stein": ("allen-cahn", SMOOTHING + 'weights = "stein"\ncorrection = "biased"', 40),
     "smoothing, hybrid": ("allen-cahn", SMOOTHING + "switch_at = 15", 40),

@@ -129,7 +129,9 @@ def trained(options: Any, rounds: int, seed: int = 1203) -> Any:
     return sampler
 
 
-@pytest.mark.parametrize("options", [Aas(**QUICK), Das(**QUICK), Aas(smoothness=0.0, **QUICK)], ids=["aas", "das", "free"])
+@pytest.mark.parametrize(
+    "options", [Aas(**QUICK), Das(**QUICK), Aas(smoothness=0.0, **QUICK)], ids=["aas", "das", "free"]
+)
 def test_the_inner_steps_raise_the_mass_where_the_residual_is(options: Any) -> None:
     sampler, draws, probe = options.build(square()), generator(1203), KnownProbe(peak)
     masses = []

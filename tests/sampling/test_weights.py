@@ -98,7 +98,10 @@ def norms_by_hand(training: PinnTraining, batch: list[Points]) -> tuple[float, f
         for index, value in enumerate(values):
             gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
             row = torch.cat(
-                [torch.zeros(p.numel()).double() if g is None else g.reshape(-1) for g, p in zip(gradients, parameters, strict=True)]
+                [
+                    torch.zeros(p.numel()).double() if g is None else g.reshape(-1)
+                    for g, p in zip(gradients, parameters, strict=True)
+                ]
             )
             total += 2 * float(value.detach()) * row * (1.0 if weights is None else float(weights[index])) / len(values)
         result.append(float(total.norm()))
