@@ -157,7 +157,9 @@ class PinnTraining(Training):
         return self.loss.evaluations
 
     def solution(self) -> Solution:
-        return Solution(self.problem, self.network, self.spec)
+        solution = Solution(self.problem, self.network, self.spec)
+        solution.collocation, solution.collocation_weights = self.batches.shown()
+        return solution
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -52,7 +52,12 @@ class Solution(Answer):
     Attributes:
         status: how the training ended, where it came from one.
         history: metrics by name, one value per row, where the training kept them.
+        collocation: the last points of the training (n, D), where these were chosen by the residual or weighed.
+        collocation_weights: their weights (n,), where they have any.
     """
+
+    collocation: np.ndarray | None = None
+    collocation_weights: np.ndarray | None = None
 
     def __init__(self, problem: Problem, network: Network, spec: NetworkSpec | None = None):
         self.problem, self.network, self.spec = problem, network, spec

@@ -13,7 +13,7 @@ from pinnx.run.files import read_json, write_bytes, write_text
 from pinnx.run.metrics import STEP, read_metrics
 from pinnx.run.page import page
 from pinnx.run.plots import residual_figure, save, training_figure
-from pinnx.run.solution_file import read_solution, write_solution
+from pinnx.run.solution_file import read_collocation, read_solution, write_solution
 from pinnx.solvers.constrained.family_solution import FamilySolution
 from pinnx.solvers.solution import Answer, Solution
 from pinnx.views.fields import field_of, residual_sample
@@ -23,12 +23,14 @@ from pinnx.views.linear_figures import linear_figures
 from pinnx.views.operator_figures import CAPTIONS as OPERATOR_CAPTIONS
 from pinnx.views.operator_figures import operator_figures
 from pinnx.views.operators import read_view
+from pinnx.views.points import collocation_figure, collocation_of
 
 #: Figures by name, with what the page says below them.
 CAPTIONS = {
     "training": "Loss and error against steps and against the time spent in them. A thick line is a running median.",
     "solution": "Solution, reference where one is known, and their difference.",
     "residual": "Residual of the equation at points drawn from the domain's own law.",
+    "points": "Collocation points of the last step, in their first two coordinates.",
     **LINEAR_CAPTIONS,
     **OPERATOR_CAPTIONS,
 }
@@ -61,7 +63,10 @@ def write_figures_and_report(run: RunDirectory, solution: Answer, step: int) -> 
 
 def _write_solution(run: RunDirectory, solution: Answer, step: int) -> None:
     if isinstance(solution, Solution):
-        write_solution(run.solution, field_of(solution), residual_sample(solution), step)
+        labels = solution.problem.domain.coordinates.labels()[:2]
+        write_solution(
+            run.solution, field_of(solution), residual_sample(solution), step, collocation_of(solution), labels
+        )
     elif isinstance(solution, FamilySolution) and solution.examine is not None:
         write_bytes(run.instances, solution.examine().to_bytes(step))
 
@@ -105,4 +110,7 @@ def draw(run: RunDirectory) -> dict[str, bytes]:
             images["solution"] = save(solution_figure(field), run.plots, "solution")
             if np.isfinite(residuals).any():
                 images["residual"] = save(residual_figure(residuals), run.plots, "residual")
+            if (chosen := read_collocation(run.solution)) is not None:
+                points, weights, labels = chosen
+                images["points"] = save(collocation_figure(points, weights, field.axes, labels), run.plots, "points")
     return images

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import h5py
 import numpy as np
@@ -12,9 +14,28 @@ from pinnx.run.files import write_bytes
 from pinnx.views.fields import Field
 
 
-def write_solution(path: Path, field: Field, residuals: np.ndarray, step: int) -> None:
-    """Write `solution.h5`: the field, a sample of residuals and the step that they are from."""
-    write_bytes(path, field.to_bytes(residuals=residuals, step=step))
+def write_solution(
+    path: Path,
+    field: Field,
+    residuals: np.ndarray,
+    step: int,
+    collocation: Mapping[str, np.ndarray] = MappingProxyType({}),
+    labels: Sequence[str] = (),
+) -> None:
+    """Write `solution.h5`.
+
+    Args:
+        path: of the file.
+        field: what is plotted.
+        residuals: a sample of them.
+        step: that they are from.
+        collocation: points and weights that the residual has chosen (see `pinnx.views.points`), if it has.
+        labels: of the coordinates of these points.
+    """
+    extra: dict[str, np.ndarray | int] = {**collocation, "residuals": residuals, "step": step}
+    if collocation:
+        extra["collocation_labels"] = np.array(labels, dtype="S")
+    write_bytes(path, field.to_bytes(**extra))
 
 
 def read_solution(path: Path) -> tuple[Field, np.ndarray, int]:
@@ -38,6 +59,16 @@ def read_solution(path: Path) -> tuple[Field, np.ndarray, int]:
         raise InputError(
             f"not a solution file of pinnx ({error}); remove it, and it is made again", file=path
         ) from None
+
+
+def read_collocation(path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[str, str]] | None:
+    """Points (n, 2), weights (n,) if they have any, and the names of the two coordinates; None if none are kept."""
+    with h5py.File(path, "r") as file:
+        if "collocation" not in file:
+            return None
+        first, second = (str(name, "utf-8") for name in read_array(file, "collocation_labels"))
+        weights = read_array(file, "collocation_weights") if "collocation_weights" in file else None
+        return read_array(file, "collocation"), weights, (first, second)
 
 
 def read_array(file: h5py.File, name: str) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, final
 
+import numpy as np
 import torch
 
 from pinnx.expr import Points
@@ -13,6 +14,7 @@ from pinnx.solvers.probe import Probe
 from pinnx.solvers.sampling.base import Law, Sampler
 from pinnx.solvers.training.stages import Leg
 from pinnx.solvers.weighting.base import Weighting, Weights
+from pinnx.solvers.weights import weights_of
 
 
 @final
@@ -74,11 +76,21 @@ class Batches:
             result |= each.metrics
         return result
 
+    def shown(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The equation's points (n, D) and their weights (n,), where either is chosen by the residual; for figures."""
+        if self.current is None:
+            return None, None
+        weights = weights_of(self.current[0])
+        if weights is None and self.sampler.redrawn:
+            return None, None
+        points = self.current[0].tensor.detach().double().cpu().numpy()
+        return points, None if weights is None else weights.detach().double().cpu().numpy()
+
     def state_dict(self) -> dict[str, Any]:
         """Weights, and the points, unless they can be drawn again."""
         state: dict[str, Any] = {"batch_generator": self._generator_state}
         if not self.sampler.redrawn:
-            points = {name: tensor for name, tensor in self._plain[0].extra.items()} if self._plain else {}
+            points = dict(self._plain[0].extra) if self._plain else {}
             tensor = self._plain[0].tensor if self._plain else None
             state |= {"points": tensor, "points_extra": points, "sampler": self.sampler.state_dict()}
         if self.weights:

@@ -129,7 +129,7 @@ class CubeFlow:
         return (transform.inv(2 * base - 1) + 1) / 2
 
     def log_density(self, cube: Tensor) -> Tensor:
-        """log p (n,)."""
+        """Log p (n,)."""
         return self.forward(cube)[1]
 
 

@@ -133,7 +133,7 @@ while :; do sleep 0.05; done
     ],
 )
 def test_a_script_that_is_out_of_time(call: Call, folder: Path, scontrol: bool, requeue: bool, said: str) -> None:
-    """The signal of the batch system becomes a TERM for pinnx, whose exit code 3 is the job's; scontrol may be missing."""
+    """The batch system's signal becomes a TERM for pinnx, whose exit code 3 is the job's; scontrol may be missing."""
     tools = folder / "node"
     tools.mkdir()
     for name in ("bash", "sleep"):

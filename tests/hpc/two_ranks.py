@@ -53,6 +53,12 @@ SCENARIOS: dict[str, tuple[str, str, int]] = {
     "sobol points": ("allen-cahn", 'sampling = "sobol"', 30),
     "lbfgs": ("allen-cahn", '[solver.optimizer]\nkind = "lbfgs"\niterations = 5', 4),
     "ssbroyden": ("allen-cahn", '[solver.optimizer]\nkind = "ssbroyden"', 10),
+    "rad": ("allen-cahn", 'resample_every = 6\n[solver.resampling]\nkind = "rad"\npool = 4', 30),
+    "importance, weights": (
+        "poisson",
+        '[solver.resampling]\nkind = "importance"\n[[solver.weighting]]\nkind = "gradient-norm"\nevery = 7',
+        30,
+    ),
     "smoothing, differences": ("allen-cahn", SMOOTHING + 'correction = "unbiased-loss"', 40),
     "smoothing, stein": ("allen-cahn", SMOOTHING + 'weights = "stein"\ncorrection = "biased"', 40),
     "smoothing, hybrid": ("allen-cahn", SMOOTHING + "switch_at = 15", 40),
@@ -75,7 +81,7 @@ SAMPLES = {
     "stein": 'weights = "stein"\ncorrection = "biased"',
 }
 MISTAKES = ("means of means", "noise of its own", "a direction of its own")
-#: Equation, derivatives and width: layer by layer with and without the first layer's basis, and from the whole Jacobian.
+#: Equation, derivatives, width: layer by layer with and without the first layer's basis, and from the whole Jacobian.
 PRODUCTS = (
     ("allen-cahn", "taylor", 8),
     ("allen-cahn", "taylor", 64),
@@ -221,7 +227,8 @@ def products(equation: str, derivatives: str, width: int, ranks: Any) -> dict[st
     split.adopt(training).split = split
     split.meeting.announces = True
     split.begin(training)
-    batch, squares = training._sample(draw), LeastSquares(training.system, training.trainable, training.loss.names)
+    batch = training.batches.plain(training.leg, draw)
+    squares = LeastSquares(training.system, training.trainable, training.loss.names)
     whole, counts = squares.linearize(batch, draw), [len(points) for points in batch]
     shared = split.linear(squares.linearize(split.share(batch), draw, counts), batch)
     # rows of the shares lie one after the other, those of the whole by group
