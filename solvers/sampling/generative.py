@@ -7,7 +7,8 @@ mean one under the law (k = 2 as published), AAS moves p up the inner maximum of
 
 whose second part keeps p from collapsing onto single points; DAS fits p to the density R by cross entropy, the maximum
 of ∫ R log p. Both need integrals against R only: a pool of points from the mixture q of p and the law is scored, and
-points z that follow R are chosen out of it with weights R/q. Then ∫ R p is the mean of p(z), and ∫ R log p that of log p(z).
+points z that follow R are chosen out of it with weights R/q. Then ∫ R p is the mean of p(z), and ∫ R log p that of
+log p(z).
 
 Sources: K. Tang, J. Zhai, X. Wan, C. Yang, ICLR 2024 (arXiv 2305.18702), section 3; K. Tang, X. Wan, C. Yang,
 J. Comput. Phys. 476 (2023), 111868 (arXiv 2112.14038), section 4.
