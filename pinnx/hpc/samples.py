@@ -34,8 +34,16 @@ class SharedDraw:
         self.draw, self.meeting = draw, meeting
 
     def __call__(
-        self, network: Network, points: Points, atoms: Sequence[Atom], generator: torch.Generator, sizes: Sequence[int]
+        self,
+        network: Network,
+        points: Points,
+        atoms: Sequence[Atom],
+        generator: torch.Generator,
+        sizes: Sequence[int],
+        *,
+        joint: bool = False,
     ) -> dict[Atom, Tensor]:
+        assert not joint, "one set of samples cannot be shared"
         cut, own = shares(sizes, self.meeting, self.meeting.ranks.rank)
         drawn = self.draw(network, points, atoms, generator, own)
         addends = {atom: self._addend(values, cut, own, sizes) for atom, values in drawn.items()}

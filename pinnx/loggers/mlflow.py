@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import Any, ClassVar, final
 
 from pinnx.loggers.base import Log, Logger, Session
 from pinnx.options import option
-
-if TYPE_CHECKING:
-    from mlflow.entities import Metric
-    from mlflow.tracking import MlflowClient
 
 #: Metrics that MLflow takes at once, parameters likewise, and characters of a parameter's value.
 METRICS, PARAMETERS, LETTERS = 1000, 100, 500
@@ -44,15 +41,13 @@ class Mlflow(Logger):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         for name in ("mlflow", "alembic"):  # they tell how they set up their tables
             logging.getLogger(name).setLevel(logging.WARNING)
-        from mlflow.tracking import MlflowClient
-
-        client = MlflowClient(tracking_uri=self.uri or f"sqlite:///{session.folder.absolute() / 'mlflow.db'}")
+        client = importlib.import_module("mlflow.tracking").MlflowClient(
+            tracking_uri=self.uri or f"sqlite:///{session.folder.absolute() / 'mlflow.db'}"
+        )
         return _Run(client, self._run(client, session))
 
-    def _run(self, client: MlflowClient, session: Session) -> str:
+    def _run(self, client: Any, session: Session) -> str:
         """The number of the run, which an earlier session may have begun."""
-        from mlflow.entities import Param
-
         found = client.get_experiment_by_name(self.experiment)
         if found is None:
             place = None if self.uri else (session.folder / "mlflow-artifacts").absolute().as_uri()
@@ -65,7 +60,8 @@ class Mlflow(Logger):
             return known[0].info.run_id
         tags = {_IDENTITY: session.identity, "pinnx.directory": str(session.folder.absolute())}
         run = client.create_run(experiment, tags=tags, run_name=session.title).info.run_id
-        options = [Param(name, str(value)[:LETTERS]) for name, value in session.options.items()]
+        entry = importlib.import_module("mlflow.entities").Param
+        options = [entry(name, str(value)[:LETTERS]) for name, value in session.options.items()]
         for start in range(0, len(options), PARAMETERS):
             client.log_batch(run, params=options[start : start + PARAMETERS])
         return run
@@ -73,16 +69,15 @@ class Mlflow(Logger):
 
 @final
 class _Run(Log):
-    def __init__(self, client: MlflowClient, run: str):
+    def __init__(self, client: Any, run: str):
         self.client, self.run, self.step = client, run, 0
-        self._waiting: list[Metric] = []
+        self._metric: Any = importlib.import_module("mlflow.entities").Metric
+        self._waiting: list[Any] = []
         self._written = time.monotonic()
 
     def record(self, step: int, row: Mapping[str, float]) -> None:
-        from mlflow.entities import Metric
-
         self.step, now = step, int(time.time() * 1000)
-        self._waiting += [Metric(name, value, now, step) for name, value in row.items()]
+        self._waiting += [self._metric(name, value, now, step) for name, value in row.items()]
         if len(self._waiting) >= METRICS or time.monotonic() - self._written >= SECONDS:
             self._flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,8 +31,7 @@ class Wandb(Logger):
 
     def open(self, session: Session) -> Log:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
-
+        wandb: Any = importlib.import_module("wandb")
         run = wandb.init(
             project=self.project,
             entity=self.entity,

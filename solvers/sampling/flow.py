@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, final
+from typing import Any, Protocol, cast, final
 
 import torch
 from torch import Tensor
@@ -89,7 +89,7 @@ class CubeFlow:
         with torch.random.fork_rng(devices=[]):  # zuko draws from torch's global generator; it is set again below
             for mask in _masks(columns, layers, generator):
                 hidden = {} if columns == 1 else {"hidden_features": (width, width), "activation": torch.nn.Tanh}
-                parts.append(GeneralCouplingTransform(columns, mask=mask, **hidden, **common))
+                parts.append(GeneralCouplingTransform(columns, mask=cast("torch.BoolTensor", mask), **hidden, **common))
         self.module = LazyComposedTransform(*parts).to(generator.device, dtype)
         self._initialize(generator)
 
