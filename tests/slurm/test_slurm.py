@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 LONG, PAUSE = 1000, 0.08
 LATE = ("--time", "2", "--signal", "USR1@45", "--requeue")
 FOUR = ("a", "b", "c", "d")
+ENDED = ("COMPLETED", "FAILED")
 
 
 def assert_alike(found: Path, expected: Path) -> None:
@@ -74,12 +75,18 @@ def _site(desk: Desk) -> list[str]:
 
 @contextmanager
 def impatient(cluster: Cluster, job: str) -> Iterator[None]:
-    """Slurm lets a job that is queued again wait for two minutes: not here."""
+    """Slurm lets a job that is queued again wait for two minutes: not here.
+
+    It waits for some seconds, though: what arrives late of the start before, as the revocation of its credential or the
+    end of its allocation, would be taken for the new one's.
+    """
     done = threading.Event()
 
     def hurry() -> None:
-        while not done.wait(1.0) and cluster.state(job) != "COMPLETED":
-            if cluster.state(job) == "PENDING":
+        waited = 0
+        while not done.wait(1.0) and (state := cluster.state(job)) not in ENDED:
+            waited = waited + 1 if state == "PENDING" else 0
+            if waited >= 10:
                 cluster.call("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
 
     thread = threading.Thread(target=hurry)
@@ -94,7 +101,7 @@ def impatient(cluster: Cluster, job: str) -> Iterator[None]:
 def test_an_array_of_four_cases(desk: Desk, cluster: Cluster, jobs: dict[str, str]) -> None:
     for index in range(len(FOUR)):
         task = f"{jobs['four']}_{index}"
-        assert cluster.wait_until(task, "COMPLETED", "FAILED", patience=300) == "COMPLETED"
+        assert cluster.wait_until(task, *ENDED, patience=300) == "COMPLETED"
     results = {name: RunDirectory(desk.run(name)).read_result() for name in FOUR}
     for index, result in enumerate(results.values()):
         assert result is not None
@@ -118,7 +125,7 @@ def test_the_queue_is_seen(desk: Desk, cluster: Cluster, jobs: dict[str, str]) -
 
 
 def test_two_processes_of_srun_are_one_run(desk: Desk, cluster: Cluster, jobs: dict[str, str]) -> None:
-    assert cluster.wait_until(jobs["double"], "COMPLETED", "FAILED", patience=300) == "COMPLETED"
+    assert cluster.wait_until(jobs["double"], *ENDED, patience=300) == "COMPLETED"
     result = RunDirectory(desk.run("double")).read_result()
     assert result is not None
     assert any(note.startswith("2 processes (srun)") for note in result.notes)
@@ -160,13 +167,13 @@ def test_cancelled_in_the_middle_of_checkpoints(desk: Desk, cluster: Cluster) ->
         assert np.isfinite(load_solution(run.path)(np.full((3, 2), 0.5))).all()
         read_metrics(run.metrics)
     assert cancelled >= 2
-    assert cluster.wait_until(desk.again("cancelled", 0.0), "COMPLETED", "FAILED", patience=300) == "COMPLETED"
+    assert cluster.wait_until(desk.again("cancelled", 0.0), *ENDED, patience=300) == "COMPLETED"
     assert_alike(run.path, desk.solve("uncancelled", steps=60, seed=66_403, width=200))
 
 
 def test_out_of_time_goes_on_by_requeue(desk: Desk, cluster: Cluster, jobs: dict[str, str]) -> None:
     late, whole = jobs["late"], desk.solve("whole", steps=LONG, seed=8821)
-    cluster.wait_until(late, "COMPLETED", patience=600)
+    assert cluster.wait_until(late, *ENDED, patience=600) == "COMPLETED"
     lines = log(desk.run("late"))
     requeued = lines.count("resumed after step")
     assert requeued >= 1, lines
@@ -188,8 +195,8 @@ def test_a_node_that_disappears_costs_the_steps_since_the_last_checkpoint(desk: 
     saved = Checkpoints(run.checkpoints).newest_step or saved
     cluster.wait_until(job, "PENDING", patience=300)
     cluster.start_node()
-    cluster.call("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
-    assert cluster.wait_until(job, "COMPLETED", "FAILED", patience=300) == "COMPLETED"
+    with impatient(cluster, job):
+        assert cluster.wait_until(job, *ENDED, patience=300) == "COMPLETED"
     resumed = [int(step) for step in re.findall(r"resumed after step (\d+)", log(run.path))]
     assert resumed == [saved]
     assert_alike(run.path, desk.solve("kept", steps=80, seed=30_911))
