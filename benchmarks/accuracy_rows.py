@@ -41,6 +41,7 @@ class Row:
         first_order_condition_points: their points on each soft condition.
         resampling: how the points of the second-order methods are chosen.
         resample_every: their steps between two choices, where it is not the strategy's own.
+        warmup: steps of Adam before `auto`.
     """
 
     equation: Equation
@@ -55,6 +56,7 @@ class Row:
     first_order_condition_points: int = 200
     resampling: Resampling = Uniform()
     resample_every: int | None = None
+    warmup: int = 0
 
 
 _SMALL = Mlp(width=32, depth=3)
