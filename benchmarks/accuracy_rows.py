@@ -128,7 +128,7 @@ ROWS: dict[str, Row] = {
         Mlp(width=32, depth=2, activation="swish", input_scale=0.3),
         points=2500,
     ),
-    "Allen-Cahn 10": Row(AllenCahn(10), 10, 40, 3e-4, 3e-5, _SMALL, points=500),
+    "Allen-Cahn 10": Row(AllenCahn(10), 10, 80, 3e-4, 3e-5, Mlp(width=64, depth=3), points=500),
     "Sine-Gordon 10": Row(SineGordon(10), 10, 80, 3e-4, 3e-5, Mlp(width=64, depth=3), points=500),
     "Allen-Cahn 100": Row(
         AllenCahn(100), 15, 60, None, None, Mlp(width=64, depth=2), points=500, first_order_points=200
