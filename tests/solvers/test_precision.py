@@ -1,4 +1,4 @@
-"""What rounding does to differences of network values: of the size ε |f| / σ², and the same for any number of samples."""
+"""What rounding does to differences of network values: it is of the size ε |f| / σ², whatever the number of samples."""
 
 from __future__ import annotations
 
