@@ -241,6 +241,7 @@ def test_the_default_has_the_lowest_variance_per_network_evaluation(d: int) -> N
     points = Points(torch.randn(8, d, generator=generator, dtype=torch.float64), Coordinates.of(x=d))
     stein = [Smoothing(samples=16, weights="stein", space=a, baseline=b) for a, b in product(SPACES, BASELINES)]
     others = [Smoothing(samples=16, law=a, space=b) for a, b in product(("orthogonal", "rademacher"), SPACES)]
+    others.append(Smoothing(samples=16, noise="per-point"))  # which is as noisy at every single point
     noise = {}
     for each in (Smoothing(samples=16), *stein, *others):
         with torch.no_grad():
