@@ -11,27 +11,13 @@ import pytest
 
 from pinnx.cli import main
 from pinnx.run import running
+from tests.small import POISSON
 
-CASE = """\
+CASE = f"""\
 title = "A small one"
 seed = 8117
-
-[equation]
-name = "poisson"
-dimension = 2
-
-[network]
-kind = "mlp"
-width = 6
-depth = 2
-
-[solver]
-kind = "pinn"
-steps = 6
-points = 8
-condition_points = 8
+{POISSON}steps = 6
 precision = "float64"
-
 [output]
 directory = "run"
 every = 2

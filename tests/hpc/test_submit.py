@@ -232,9 +232,18 @@ def test_the_same_list_runs_here(call: Call, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("time", "seconds"),
-    [("30", 1800), ("1:30", 90), ("2:00:00", 7200), ("1-12", 129_600), ("1-12:30", 131_400), ("1-0:0:5", 86_405)],
+    [
+        ("30", 1800),
+        ("1:30", 90),
+        ("2:00:00", 7200),
+        ("1-12", 129_600),
+        ("1-12:30", 131_400),
+        ("1-0:0:5", 86_405),
+        ("0", None),
+        ("unlimited", None),
+    ],
 )
-def test_slurm_s_notation_of_time(time: str, seconds: int) -> None:
+def test_slurm_s_notation_of_time(time: str, seconds: int | None) -> None:
     assert seconds_of(time) == seconds
 
 

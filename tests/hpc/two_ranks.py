@@ -45,6 +45,8 @@ evaluate_every = 1000
 
 SMOOTHING = '[solver.derivatives]\nkind = "smoothing"\nsamples = 8\nsigma = 0.05\n'
 SPRING, ENGD = ('[solver.optimizer]\nkind = "' + kind + '"\n' for kind in ("spring", "engd"))
+#: Scenarios with this in their names have 45 parameters and 97 points: fewer parameters than rows.
+FEW = "few parameters"
 STAGES = '[[solver.stage]]\nsteps = 20\n[[solver.stage]]\nsteps = 8\noptimizer.kind = "spring"'
 SCENARIOS: dict[str, tuple[str, str, int]] = {
     "adam": ("allen-cahn", "", 60),
@@ -69,6 +71,16 @@ SCENARIOS: dict[str, tuple[str, str, int]] = {
     "spring, no search": ("allen-cahn", SPRING + 'search = "none"\nlearning_rate = 0.05', 20),
     "spring, gradients": ("hjb-lqg", SPRING, 12),
     "spring, dense": ("allen-cahn", SPRING + '[solver.derivatives]\nkind = "autodiff"', 12),
+    # what the parameters' normal equations leave undetermined drifts by rounding errors over the damping
+    f"spring, {FEW}": ("allen-cahn", SPRING + "damping = 1e-6", 12),
+    f"spring, soft conditions, {FEW}": ("poisson", SPRING + "damping = 1e-6", 12),
+    f"spring, dense, {FEW}": (
+        "allen-cahn",
+        SPRING + 'damping = 1e-6\n[solver.derivatives]\nkind = "autodiff"',
+        12,
+    ),
+    f"engd, {FEW}": ("allen-cahn", ENGD, 12),
+    f"engd, trust, {FEW}": ("allen-cahn", ENGD + 'search = "trust"', 12),
     "adam, then spring": ("allen-cahn", STAGES, 28),
     "sdgd": ("allen-cahn", '[solver.derivatives]\nkind = "sdgd"\nsamples = 2\ncorrection = "biased"', 40),
 }
@@ -80,7 +92,7 @@ SAMPLES = {
     "hybrid": "switch_at = 15",
     "stein": 'weights = "stein"\ncorrection = "biased"',
 }
-MISTAKES = ("means of means", "noise of its own", "a direction of its own")
+MISTAKES = ("means of means", "noise of its own", "a direction of its own", "normal equations of its own")
 #: Equation, derivatives, width: layer by layer with and without the first layer's basis, and from the whole Jacobian.
 PRODUCTS = (
     ("allen-cahn", "taylor", 8),
@@ -95,7 +107,10 @@ def case_of(name: str) -> Case:
     """The case of a scenario."""
     equation, solver, steps = SCENARIOS[name]
     stated = "" if "stage" in solver else f"steps = {steps}"  # stages state their own
-    return parse_case(CASE.format(equation=equation, solver=solver, steps=stated))
+    text = CASE.format(equation=equation, solver=solver, steps=stated)
+    if FEW in name:
+        text = text.replace("width = 16", "width = 4").replace("points = 37", "points = 97")
+    return parse_case(text)
 
 
 def start(case: Case) -> Any:
@@ -135,19 +150,25 @@ def together(name: str, ranks: Any) -> dict[str, float] | None:
 
 def planted(mistake: str, ranks: Any) -> dict[str, float] | None:
     """The same with a mistake in the split."""
-    saved = RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint
-    names = {"noise of its own": "smoothing, differences", "a direction of its own": "spring"}
+    saved = RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint, SplitJacobian.normal
+    names = {
+        "noise of its own": "smoothing, differences",
+        "a direction of its own": "spring",
+        "normal equations of its own": f"engd, {FEW}",
+    }
     if mistake == "means of means":
         RankSplit.weighted = lambda self, terms, batch: {k: v / ranks.count for k, v in terms.items()}  # type: ignore
     elif mistake == "a direction of its own":
         SplitJacobian.adjoint = lambda self, rows: ranks.count * self.share.adjoint(rows[self.exchange.own])  # type: ignore
+    elif mistake == "normal equations of its own":
+        SplitJacobian.normal = lambda self: ranks.count * self.share.normal()  # type: ignore[method-assign]
     elif mistake == "noise of its own":
         own = torch.Generator().manual_seed(1000 + ranks.rank)
         RankSplit.noise = lambda self, generator: own  # type: ignore[method-assign]
     try:
         return together(names.get(mistake, "adam"), ranks)
     finally:
-        RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint = saved  # type: ignore[method-assign]
+        RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint, SplitJacobian.normal = saved  # type: ignore
 
 
 def samples(name: str, ranks: Any) -> dict[str, float] | None:
@@ -218,7 +239,7 @@ class SameSeeds(Split):
 
 
 def products(equation: str, derivatives: str, width: int, ranks: Any) -> dict[str, float]:
-    """How far K = J Jᵀ, J p, Jᵀ v and the residuals of two shares are from those of the whole."""
+    """How far K = J Jᵀ, Jᵀ J, J, J p, Jᵀ v and the residuals of two shares are from those of the whole."""
     text = CASE.format(equation=equation, solver=f'[solver.derivatives]\nkind = "{derivatives}"', steps="steps = 1")
     training = start(
         parse_case(text.replace("width = 16", f"width = {width}").replace("dimension = 4", "dimension = 40"))
@@ -241,6 +262,8 @@ def products(equation: str, derivatives: str, width: int, ranks: Any) -> dict[st
     rows = torch.randn(len(order), generator=draw, dtype=torch.float64)
     pairs = {
         "gram": (shared.jacobian.gram(), whole.jacobian.gram()[order][:, order]),
+        "normal": (shared.jacobian.normal(), whole.jacobian.normal()),
+        "rows": (shared.jacobian.rows(), whole.jacobian.rows()[order]),
         "apply": (shared.jacobian.apply(direction), whole.jacobian.apply(direction)[order]),
         "adjoint": (shared.jacobian.adjoint(rows[order]), whole.jacobian.adjoint(rows)),
         "residuals": (shared.residuals, whole.residuals[order]),
