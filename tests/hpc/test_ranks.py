@@ -20,6 +20,7 @@ from pinnx.case import parse_case
 from pinnx.errors import InputError, UnsupportedError
 from pinnx.hpc.rank_split import RankSplit
 from pinnx.hpc.ranks import Ranks, current_ranks, first_host
+from pinnx.hpc.states import State, progress_of
 from pinnx.run import RunDirectory, read_metrics
 from tests.hpc.rank_cases import CONSTRAINED, MISTAKES, PRODUCTS, SAMPLES, SCENARIOS
 
@@ -243,6 +244,9 @@ def test_one_failing_rank_ends_the_job_with_its_message(bad: Path, rank: int, op
     assert all(code != 0 for code, _, _ in results)
     assert "a number out of range" in results[0][2]
     assert ("rank 1 of 2" in results[0][2]) == (rank == 1)
+    found = progress_of(RunDirectory(bad / "run"))
+    assert found.state is State.FAILED
+    assert "a number out of range" in found.reason
 
 
 @pytest.mark.slow
@@ -280,6 +284,7 @@ def test_too_few_points_are_refused_by_one_voice(bad: Path) -> None:
     assert all(code != 0 for code, _, _ in results)
     assert results[0][2].count("2 processes cannot share 1 points") == 1
     assert results[1][2] == ""
+    assert not (bad / "run").exists()
 
 
 @pytest.mark.slow
