@@ -59,7 +59,12 @@ def _first_order(optimizer: Any) -> Method:
 
 
 def _second_order(optimizer: Any) -> Method:
-    return lambda row, steps: (Stage(steps, optimizer, points=row.points, resample_every=row.resample_every),)
+    def stages(row: Row, steps: int) -> tuple[Stage, ...]:
+        main = Stage(steps, optimizer, points=row.points, resample_every=row.resample_every)
+        first = Adam(learning_rate=5e-3)
+        return (Stage(row.warmup, first, points=row.first_order_points), main) if row.warmup else (main,)
+
+    return stages
 
 
 def _after_adam(optimizer: Any, warmup: int, resample_every: int | None = None) -> Method:

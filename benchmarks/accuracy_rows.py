@@ -41,6 +41,7 @@ class Row:
         first_order_condition_points: their points on each soft condition.
         resampling: how the points of the second-order methods are chosen.
         resample_every: their steps between two choices, where it is not the strategy's own.
+        warmup: steps of Adam before `auto`.
     """
 
     equation: Equation
@@ -55,6 +56,7 @@ class Row:
     first_order_condition_points: int = 200
     resampling: Resampling = Uniform()
     resample_every: int | None = None
+    warmup: int = 0
 
 
 _SMALL = Mlp(width=32, depth=3)
@@ -62,7 +64,7 @@ ROWS: dict[str, Row] = {
     "Burgers 1+1": Row(
         ClassicalBurgers(),
         10,
-        90,
+        60,
         1e-5,
         1e-7,
         Mlp(width=20, depth=4),
@@ -72,7 +74,7 @@ ROWS: dict[str, Row] = {
         resample_every=1,
     ),
     "Poisson 5": Row(
-        Poisson(5, solution="cosines"), 10, 90, 1e-4, 2e-6, Mlp(width=24, depth=2), points=2000, condition_points=600
+        Poisson(5, solution="cosines"), 10, 60, 1e-4, 2e-6, Mlp(width=24, depth=2), points=2000, condition_points=600
     ),
     "heat 4+1": Row(Heat(4, initial="hard"), 10, 15, 2e-4, 1e-5, _SMALL, points=400, condition_points=200),
     "Poisson 10": Row(
@@ -126,13 +128,13 @@ ROWS: dict[str, Row] = {
         Mlp(width=32, depth=2, activation="swish", input_scale=0.3),
         points=2500,
     ),
-    "Allen-Cahn 10": Row(AllenCahn(10), 10, 40, 3e-4, 3e-5, _SMALL, points=500),
-    "Sine-Gordon 10": Row(SineGordon(10), 10, 40, 3e-4, 3e-5, _SMALL, points=500),
+    "Allen-Cahn 10": Row(AllenCahn(10), 10, 80, 3e-4, 3e-5, Mlp(width=64, depth=3), points=500),
+    "Sine-Gordon 10": Row(SineGordon(10), 10, 80, 3e-4, 3e-5, Mlp(width=64, depth=3), points=500),
     "Allen-Cahn 100": Row(
         AllenCahn(100), 15, 60, None, None, Mlp(width=64, depth=2), points=500, first_order_points=200
     ),
     "Allen-Cahn 100, frequency 3": Row(
-        AllenCahn(100, frequency=3.0), 15, 45, None, None, Mlp(width=128, depth=2), points=200, first_order_points=200
+        AllenCahn(100, frequency=3.0), 15, 30, None, None, Mlp(width=128, depth=2), points=200, first_order_points=200
     ),
 }
 #: Of the error of the best affine ansatz, where a row has no limit of its own: at most, aim.
