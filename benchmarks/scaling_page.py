@@ -57,12 +57,12 @@ def _setting(result: dict[str, Any]) -> list[str]:
         f"Adam, a perceptron of {result['depth']} layers of {result['width']}; processes of one thread that exchange "
         "gradients by gloo.",
         f"Measured on {result['date']} at commit {result['commit']} ({result['machine']}) with PyTorch "
-        f"{result['torch']}. In the steps on one process it had a core for {100 * least:.0f} % of the time or more"
+        f"{result['torch']}. In the steps on one process it had a core for {int(100 * least)} % of the time or more"
         + (
             ": other programs shared the cores, so that the times, above all those of two processes, are worse than "
             "those of an idle machine."
             if least < SHARED
-            else ", so that nothing else of weight ran on the machine."
+            else ", so that no other program took it away."
         ),
     ]
 
