@@ -30,7 +30,7 @@ from pinnx.networks import FourierMlp, Mlp
 from pinnx.problem import Equation
 from pinnx.solvers.pinn import Pinn, PinnTraining
 from pinnx.solvers.sampling import R3, Aas, Das, Importance, Rad, RarD, Resampling, Uniform
-from pinnx.solvers.training import Adam, SelfScaled, Stage
+from pinnx.solvers.training import Adam, SelfScaled, Soap, Stage
 from pinnx.views.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure, style
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,7 +97,7 @@ ROWS: dict[str, Row] = {
         TwoPeaks(constraints="hard"),
         FourierMlp(width=64, depth=2, scale=10.0),
         _FIRST_ORDER,
-        lambda steps: {"steps": steps, "optimizer": Adam(learning_rate=3e-3)},
+        lambda steps: {"steps": steps, "optimizer": Soap(learning_rate=3e-3)},
         {"points": 500},
     ),
     "Gaussian peak, 10 d": Row(
