@@ -20,6 +20,8 @@ _COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 _LABELS = {"error": "relative $L^2$ error", "loss": "loss"}
 #: Numbers that span more than this factor stand on a logarithmic axis.
 _WIDE = 20.0
+#: Up to so many values of a setting are written at the axis themselves.
+_WRITTEN = 6
 
 
 def draw_comparison(comparison: Comparison, folder: Path) -> dict[str, bytes]:
@@ -58,7 +60,8 @@ def _settings_figure(comparison: Comparison, keys: Sequence[str]) -> Figure:
 
 def _against(axes: Axes, comparison: Comparison, key: str) -> None:
     """The measure against one setting."""
-    names = list(dict.fromkeys(_value(group, key) for group in comparison.groups))
+    groups = [group for group in comparison.groups if group.values]
+    names = list(dict.fromkeys(_value(group, key) for group in groups))
     numbers = _numbers(names)
     if numbers is None:
         names.sort()
@@ -68,8 +71,11 @@ def _against(axes: Axes, comparison: Comparison, key: str) -> None:
         position = dict(zip(names, numbers, strict=True))
         if min(numbers) > 0 and max(numbers) > _WIDE * min(numbers):
             axes.set_xscale("log")
+        if len(names) <= _WRITTEN:
+            axes.set_xticks(numbers, names)
+            axes.set_xticks([], minor=True)
     collected: dict[float, list[float]] = {}
-    for group in comparison.groups:
+    for group in groups:
         collected.setdefault(position[_value(group, key)], []).extend(group.values)
     for place, values in collected.items():
         axes.plot([place] * len(values), values, ".", color=BLUE, alpha=0.5, markersize=4)
@@ -100,8 +106,9 @@ def _falling_figure(comparison: Comparison, groups: Sequence[Group]) -> Figure:
     scale_losses(axes, np.concatenate(seen))
     axes.set_xlabel("step")
     axes.set_ylabel(_LABELS[comparison.measure])
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="upper right")
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 
