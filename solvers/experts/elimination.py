@@ -19,8 +19,8 @@ from torch import Tensor
 from pinnx.solvers.experts.tables import Piece
 
 
-#: Coefficients up to which R is kept as one triangle.
-_ASSEMBLED = 512
+#: Coefficients of all experts up to which R and the Hessian are kept in one piece.
+ASSEMBLED = 512
 
 
 class Factor(ABC):
@@ -217,7 +217,7 @@ def _jointly(pieces: Sequence[Piece], below: Tensor) -> Factor:
         pivots.append(Pivot(expert, members[1:], top[..., :n], top[..., n:-1], top[..., -1]))
         if union and triangle.shape[1] > n:
             fronts.append(_Front(members[1:], triangle[:, n:, n:]))
-    return Assembled.of(pivots) if count * n <= _ASSEMBLED else Joint(tuple(pivots))
+    return Assembled.of(pivots) if count * n <= ASSEMBLED else Joint(tuple(pivots))
 
 
 def _gathered(fronts: Sequence[_Front], members: tuple[int, ...], below: Tensor) -> Tensor:

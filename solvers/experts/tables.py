@@ -228,6 +228,13 @@ class Table:
         residual, slopes = self.slopes(values, differentiable=True)
         return self.pull_back({a: s * _like(residual, s) for a, s in slopes.items()})
 
+    def squares_and_gradient(self, omega: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighted sum of squares (B, G), and Jᵀr (B, G, m N), without history."""
+        batch, groups, size = self.shape
+        residual, slopes = self.slopes(self.values(omega))
+        squares = (residual.view(batch, groups, size).square() * self.weight).sum(-1)
+        return squares, self.pull_back({atom: slope * _like(residual, slope) for atom, slope in slopes.items()})
+
     def column_squares(self, omega: Tensor) -> Tensor:
         """The squared lengths of the columns of J, (B, G, m N), differentiable like `gradient`."""
         _, slopes = self.slopes(self.values(omega), differentiable=True)
