@@ -75,13 +75,18 @@ class HardConstraint(Solver):
     space: SpaceScheme = option(
         "auto", "instances: derivatives along periodic axes: spectral (auto), or three-point differences (compact)"
     )
+    basis_derivatives: Literal["grid", "exact"] = option(
+        "grid", "instances: derivatives of the basis: on the grid, or exact ones of a network of the coordinates"
+    )
     points: int = option(512, "one problem: points where the equation must hold, drawn once", at_least(1))
     loss_points: int = option(512, "one problem: fresh points of the loss, per step", at_least(1))
     condition_points: int = option(
         128, "one problem: points of each soft condition, in the constraint and in the loss", at_least(1)
     )
     sampling: Literal["uniform", "sobol"] = option("uniform", "one problem: how points are drawn")
-    derivatives: DerivativeEstimator = option(Auto, "one problem: how derivatives of the basis are obtained")
+    derivatives: DerivativeEstimator = option(
+        Auto, "how derivatives of the basis are obtained, of instances where they are exact"
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)

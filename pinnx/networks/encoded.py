@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pinnx.errors import UnsupportedError
-from pinnx.networks.grid import GridNetwork, GridNetworkSpec
+from pinnx.networks.grid import GridNetworkSpec, PointwiseGridNetwork
 from pinnx.networks.layers import linear
 from pinnx.networks.mlp import Mlp, MlpNetwork
 from pinnx.options import at_least, check_limits, option
@@ -21,7 +21,7 @@ _POOLS = {
 }
 
 
-class EncodedNetwork(GridNetwork):
+class EncodedNetwork(PointwiseGridNetwork):
     """(x, instance) ↦ MLP(x, tanh(E s)), with s the means of the known fields over a few cells of each axis.
 
     Attributes:
@@ -40,18 +40,6 @@ class EncodedNetwork(GridNetwork):
         known = known.to(self.encoder.weight.dtype)
         means = _POOLS[self.axes](known, self.cells)
         return torch.tanh(self.encoder(means.flatten(1)))
-
-    def inputs(self, known: Tensor, coordinates: Tensor) -> Tensor:
-        """What `body` takes: coordinates (n, D) and codes, in (B n, D + code), instance by instance."""
-        code = self.code(known)
-        rows = (code.shape[0], coordinates.shape[0])
-        parts = [coordinates.to(code.dtype).expand(*rows, -1), code[:, None].expand(*rows, -1)]
-        return torch.cat(parts, -1).flatten(0, 1)
-
-    def forward(self, known: Tensor, coordinates: Tensor) -> Tensor:
-        grid = coordinates.shape[1:]
-        values = self.body(self.inputs(known, coordinates.flatten(1).T))
-        return values.unflatten(0, (known.shape[0], -1)).movedim(-1, 1).unflatten(2, grid)
 
 
 @final

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pinnx.errors import UnsupportedError
-from pinnx.networks.base import NetworkSpec
+from pinnx.networks.base import Network, NetworkSpec
 
 
 class GridNetwork(nn.Module, ABC):
@@ -26,6 +26,27 @@ class GridNetwork(nn.Module, ABC):
         Returns:
             (B, m, *grid), in the dtype of the parameters.
         """
+
+
+class PointwiseGridNetwork(GridNetwork):
+    """One whose values are those of a function of the coordinates and of a code of the instance.
+
+    Attributes:
+        body: of the D scaled coordinates, followed by the code.
+    """
+
+    body: Network
+
+    @abstractmethod
+    def code(self, known: Tensor) -> Tensor:
+        """The codes (B, code) of instances (B, c, *grid)."""
+
+    def forward(self, known: Tensor, coordinates: Tensor) -> Tensor:
+        grid, code = coordinates.shape[1:], self.code(known)
+        columns = coordinates.flatten(1).T.to(code)
+        rows = (len(code), len(columns))
+        inputs = torch.cat([columns.expand(*rows, -1), code[:, None].expand(*rows, -1)], -1)
+        return self.body(inputs.flatten(0, 1)).unflatten(0, rows).movedim(-1, 1).unflatten(2, grid)
 
 
 class GridNetworkSpec(NetworkSpec):

@@ -13,6 +13,8 @@ from pinnx.family import HELD_OUT, Instances, open_data
 from pinnx.networks.base import NetworkSpec
 from pinnx.networks.grid import GridNetworkSpec
 from pinnx.problem import Problem
+from pinnx.solvers.constrained.basis import require_not_stochastic
+from pinnx.solvers.constrained.exact_forms import require_exact
 from pinnx.solvers.constrained.examination import examine
 from pinnx.solvers.constrained.family_solution import FamilySolution, errors_of
 from pinnx.solvers.constrained.operator import Operator, Setting
@@ -65,6 +67,9 @@ class FamilyTraining(OuterTraining):
             generator=generator,
             dtype=options.dtype,
         )
+        if self.setting.exact is not None:
+            require_exact(network, family, exact_data=self.setting.exact_data)
+            require_not_stochastic(self.setting.exact)
         rows = options.instances_per_step * sum(len(each.nodes) for each in self.operator.field_rows.stated)
         parameters = sum(parameter.numel() for parameter in network.parameters())
         situation = Situation(parameters, rows, options.precision, coordinates=family.grid.dimension)
@@ -181,6 +186,7 @@ def setting_of(options: HardConstraint, problem: Problem) -> Setting:
         options.train_until,
         options.time,
         options.space,
+        options.derivatives if options.basis_derivatives == "exact" else None,
     )
 
 

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from pinnx.solvers.experts.tables import Piece
 
-
 #: Coefficients of all experts up to which R and the Hessian are kept in one piece.
 ASSEMBLED = 512
 
