@@ -276,7 +276,7 @@ def _busy(call: Any) -> float:
     return time.process_time() - start
 
 
-def _wall(call: Any, calls: int = 3) -> float:
+def _wall(call: Any, calls: int = 2) -> float:
     """The median of seconds of the clock, after a first call that is not counted."""
     call()
     found = []
