@@ -51,6 +51,9 @@ class HardConstraint(Solver):
     precision: Literal["float32", "float64"] = option("float64", "floating-point format of the network")
     optimizer: Optimizer = option(Adam, "how the parameters of the basis move")
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
+    warm_up: int = option(
+        0, "instances: first steps without a constraint, on the sum of the basis functions", at_least(0)
+    )
     evaluate_every: int = option(200, "steps between measurements of the error", at_least(1))
     blocks: int | tuple[int, ...] = option(2, "instances: blocks of a mixture along each axis, space first, then time")
     coupling: Coupling = option(Windows, "instances: how the blocks of a mixture hang together")
@@ -99,6 +102,8 @@ class HardConstraint(Solver):
     def start(self, problem: Problem, network: NetworkSpec, *, seed: int, device: torch.device) -> Training:
         if problem.instances is not None:
             return FamilyTraining(self, problem, network, seed=seed, device=device)
+        if self.warm_up:
+            raise UnsupportedError("solver.warm_up is for families of instances, and the equation has none")
         if self.method != "single":
             raise UnsupportedError(
                 f'the equation has no instances, so solver.method must be "single", not {self.method!r}: '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pinnx.errors import DivergedError, InputError, UnsupportedError
+from pinnx.expr import Atom
 from pinnx.family import HELD_OUT, Instances, open_data
 from pinnx.networks.base import NetworkSpec
 from pinnx.networks.grid import GridNetworkSpec
@@ -57,6 +59,7 @@ class FamilyTraining(OuterTraining):
         trained = _trained(self.setting)
         self.operator = Operator(self.setting, trained)
         family = self.family = self.operator.family
+        self.free = Operator(replace(self.setting, method="soft"), trained) if options.warm_up else self.operator
         self.size = 1 if options.method == "soft" else options.basis
         probe = self.operator.features(family.numbered([0], seed))
         generator = torch.Generator(device).manual_seed(seed)
@@ -74,6 +77,11 @@ class FamilyTraining(OuterTraining):
         parameters = sum(parameter.numel() for parameter in network.parameters())
         situation = Situation(parameters, rows, options.precision, coordinates=family.grid.dimension)
         optimizer, reasons = choose_optimizer(options.optimizer, situation)
+        if options.warm_up and optimizer.fixed_points:
+            raise UnsupportedError(
+                f"the optimizer {optimizer.kind!r} needs one loss for the whole run, and solver.warm_up changes it: "
+                "use adam or soap"
+            )
         super().__init__(
             network,
             optimizer,
@@ -89,6 +97,9 @@ class FamilyTraining(OuterTraining):
 
     def loss(self, generator: torch.Generator) -> OuterLoss:
         instances = self._drawn(generator)
+        if self.step_number < self.options.warm_up:
+            rows, ones = self._unconstrained(instances)
+            return OuterLoss(_terms(self.free, rows, ones))
         rows, omega, solved = self._solve(instances, generator)
         metrics = {} if solved is None else constraint_metrics(solved)
         if solved is not None:
@@ -97,17 +108,24 @@ class FamilyTraining(OuterTraining):
                 raise DivergedError(f"step {self.step_number + 1}: no instance is solved: {solved.statuses[0].message}")
             if not bool(sound.all()):  # left out from the start: even a zero cotangent makes NaN of what is not finite
                 rows, omega, _ = self._solve(instances.rows(sound), generator)
-        found = self.operator.residuals(rows, omega)
-        terms = {
-            stated.name: (residual.square() * stated.weight).mean()
-            for stated, residual in zip(self.operator.field_rows.stated, found, strict=True)
-        }
-        return OuterLoss(terms, metrics)
+        return OuterLoss(_terms(self.operator, rows, omega), metrics)
 
     def _solve(self, instances: Instances, generator: torch.Generator) -> tuple[list[Rows], Tensor, Solved | None]:
         basis = self.operator.basis(self.network, instances, self.size)  # type: ignore[arg-type]
         self.network_evaluations += len(instances)
         return self.operator.solve(basis, instances, generator)
+
+    def _unconstrained(self, instances: Instances) -> tuple[list[Rows], Tensor]:
+        """The rows of the sum of the basis functions: a network that solves roughly by itself is a good basis, while
+        least squares in a basis that knows nothing shrink the solution to the trial solution of f = 0."""
+        basis = self.free.basis(self.network, instances, self.size)  # type: ignore[arg-type]
+        self.network_evaluations += len(instances)
+        if isinstance(basis, Tensor):
+            whole: Tensor | dict[Atom, Tensor] = basis.sum(1, keepdim=True)
+        else:
+            whole = {atom: form.sum(-1, keepdim=True) for atom, form in basis.items()}
+        rows, ones, _ = self.free.solve(whole, instances, torch.Generator())
+        return rows, ones
 
     def evaluate(self) -> Errors:
         instances, reference = self.held_out()
@@ -167,6 +185,12 @@ class FamilyTraining(OuterTraining):
         return f"{self.size} basis functions on a grid of {grid} nodes; " + (
             "one constraint" if experts == 1 else f"{experts} experts, {self.setting.coupling.kind}"
         )
+
+
+def _terms(operator: Operator, rows: list[Rows], omega: Tensor) -> dict[str, Tensor]:
+    """The mean square of each weighted residual, by name."""
+    found = zip(operator.field_rows.stated, operator.residuals(rows, omega), strict=True)
+    return {stated.name: (residual.square() * stated.weight).mean() for stated, residual in found}
 
 
 def setting_of(options: HardConstraint, problem: Problem) -> Setting:

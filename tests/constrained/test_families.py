@@ -307,3 +307,27 @@ def test_training_with_exact_derivatives_has_the_gradient_of_differences():
 def test_exact_derivatives_are_refused_with_the_reason(equation, options, says):
     with pytest.raises(UnsupportedError, match=says):
         training(equation, **{"network": EncodedMlp(width=5, cells=2), "basis_derivatives": "exact", **options})
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_warm_up_trains_the_sum_of_the_basis_without_a_constraint(exact):
+    """The loss of its steps is that of the method soft for the summed network; then the constraint takes over."""
+    equation = DiffusionSorption(nodes=9, times=7) if exact else RING
+    options = {"basis": 4, "steps": 5, "warm_up": 2, "known_values": "rows"}
+    if exact:
+        options |= {"network": EncodedMlp(width=9, depth=2, code=3, cells=3), "basis_derivatives": "exact"}
+    run = training(equation, **options)
+    instances = run._drawn(torch.Generator().manual_seed(17_921))
+    basis = run.operator.basis(run.network, instances, 4)
+    rows = run.operator.field_rows.rows(basis, instances)
+    ones = torch.ones(len(instances), len(run.operator.partition), 4, dtype=torch.float64)
+    expected = [
+        (residual.square() * stated.weight).mean()
+        for residual, stated in zip(run.operator.residuals(rows, ones), run.operator.field_rows.stated, strict=True)
+    ]
+    found = run.loss(torch.Generator().manual_seed(17_921))
+    # each expert is the same function here, so that gates and blocks change nothing
+    torch.testing.assert_close(list(found.terms.values()), expected, rtol=1e-6, atol=1e-9)
+    assert not found.metrics
+    solved = [("constraint" in run.step()) for _ in range(5)]
+    assert solved == [False, False, True, True, True]
