@@ -8,8 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from pinnx.errors import UnsupportedError
-from pinnx.networks.grid import GridNetworkSpec, PointwiseGridNetwork
+from pinnx.networks.grid import GridNetworkSpec, PointwiseGridNetwork, Ports
 from pinnx.networks.layers import linear
 from pinnx.networks.mlp import Mlp, MlpNetwork
 from pinnx.options import at_least, check_limits, option
@@ -29,11 +28,13 @@ class EncodedNetwork(PointwiseGridNetwork):
             coordinates any estimator gives.
     """
 
-    def __init__(self, spec: EncodedMlp, known: int, outputs: int, axes: int, generator: torch.Generator, dtype):
+    def __init__(self, spec: EncodedMlp, ports: Ports, generator: torch.Generator, dtype: torch.dtype):
         super().__init__()
-        self.axes, self.cells = axes, spec.cells
-        self.encoder = linear(known * spec.cells**axes, spec.code, generator, dtype)
-        self.body: MlpNetwork = spec.perceptron.build(axes + spec.code, outputs, generator=generator, dtype=dtype)
+        self.axes, self.cells = len(ports.periodic), spec.cells
+        self.encoder = linear(ports.known * spec.cells**self.axes, spec.code, generator, dtype)
+        self.body: MlpNetwork = spec.perceptron.build(
+            self.axes + spec.code, ports.outputs, generator=generator, dtype=dtype
+        )
 
     def code(self, known: Tensor) -> Tensor:
         """The codes (B, code) of instances (B, c, *grid)."""
@@ -72,17 +73,5 @@ class EncodedMlp(GridNetworkSpec):
         """The perceptron's own options."""
         return Mlp(width=self.width, depth=self.depth)
 
-    def build_on_grid(
-        self,
-        known: int,
-        outputs: int,
-        periodic: tuple[bool, ...],
-        *,
-        generator: torch.Generator,
-        dtype: torch.dtype,
-    ) -> EncodedNetwork:
-        if not 1 <= len(periodic) <= 3:
-            raise UnsupportedError(
-                f"the network 'encoded-mlp' is for grids of 1, 2 or 3 axes; this one has {len(periodic)}"
-            )
-        return EncodedNetwork(self, known, outputs, len(periodic), generator, dtype)
+    def _built(self, ports: Ports, generator: torch.Generator, dtype: torch.dtype) -> EncodedNetwork:
+        return EncodedNetwork(self, ports, generator, dtype)

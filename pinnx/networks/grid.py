@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import NoReturn, final
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,22 @@ class PointwiseGridNetwork(GridNetwork):
         return self.body(inputs.flatten(0, 1)).unflatten(0, rows).movedim(-1, 1).unflatten(2, grid)
 
 
+@final
+@dataclass(frozen=True)
+class Ports:
+    """What goes into a network on a grid, and what comes out.
+
+    Attributes:
+        known: number c of known fields.
+        outputs: number m of fields that come out.
+        periodic: of each axis of the grid, whether it is periodic.
+    """
+
+    known: int
+    outputs: int
+    periodic: tuple[bool, ...]
+
+
 class GridNetworkSpec(NetworkSpec):
     """The options of a network on instances; leaves are frozen dataclasses registered in the family `networks`."""
 
@@ -64,7 +81,6 @@ class GridNetworkSpec(NetworkSpec):
             "instances"
         )
 
-    @abstractmethod
     def build_on_grid(
         self,
         known: int,
@@ -86,3 +102,12 @@ class GridNetworkSpec(NetworkSpec):
         Raises:
             UnsupportedError: there is no such network for so many axes.
         """
+        if not 1 <= len(periodic) <= 3:
+            raise UnsupportedError(
+                f"the network {self.kind!r} is for grids of 1, 2 or 3 axes; this one has {len(periodic)}"
+            )
+        return self._built(Ports(known, outputs, periodic), generator, dtype)
+
+    @abstractmethod
+    def _built(self, ports: Ports, generator: torch.Generator, dtype: torch.dtype) -> GridNetwork:
+        """The network, for one to three axes."""
