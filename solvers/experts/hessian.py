@@ -26,10 +26,13 @@ class Curvature:
         tables: of this process.
         pieces: the condensed rows of all processes at omega, with those of the ridge.
         omega: (B, E, N).
+        structure: of the mixture.
         sharing: this process among the others.
     """
 
-    def __init__(self, tables: Sequence[Table], pieces: Sequence[Piece], omega: Tensor, sharing: Sharing):
+    def __init__(
+        self, tables: Sequence[Table], pieces: Sequence[Piece], omega: Tensor, structure: Structure, sharing: Sharing
+    ):
         self.experts, self.coefficients = omega.shape[1:]
         self._first = [(piece.experts, piece.rows[..., :-1]) for piece in pieces]
         self._second = []
@@ -42,7 +45,9 @@ class Curvature:
             if not table.empty:
                 whole[:, table.part.groups] = _second_order(table, omega)
             self._second.append((experts, sharing.total(whole)))
-        self._matrix = self._assembled(omega) if self.experts * self.coefficients <= ASSEMBLED else None
+        # in one piece only what hangs together: what is not finite must not reach other experts as 0 times NaN
+        small = structure.parts == 1 and self.experts * self.coefficients <= ASSEMBLED
+        self._matrix = self._assembled(omega) if small else None
 
     def __call__(self, vector: Tensor) -> Tensor:
         """The product with a vector (B, E, N)."""

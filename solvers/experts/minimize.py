@@ -9,15 +9,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from pinnx.solvers.experts.elimination import Factor, eliminate
+from pinnx.solvers.experts.elimination import Factor, eliminate, smallest_singular
 from pinnx.solvers.experts.hessian import Curvature, Preconditioner, solve_hessian
 from pinnx.solvers.experts.options import LeastSquaresOptions
 from pinnx.solvers.experts.sharing import Sharing
 from pinnx.solvers.experts.structure import Structure
 from pinnx.solvers.experts.tables import Piece, Table, condense, scatter
 
-#: Inverse iterations of the estimate of the smallest singular value.
-_INVERSE_ITERATIONS = 4
 #: Levenberg-Marquardt hands over to Newton where it promises less than this part of the cost: below, rounding hides
 #: whether a step helps.
 _HANDOVER = 1e-6
@@ -205,7 +203,7 @@ class Minimizer:
 
     def curvature(self, omega: Tensor, pieces: Sequence[Piece]) -> Curvature:
         """The full Hessian at some coefficients, with the condensed rows there."""
-        return Curvature(self.tables, pieces, omega, self.sharing)
+        return Curvature(self.tables, pieces, omega, self.structure, self.sharing)
 
     def only(self, parts: Tensor) -> Minimizer:
         """That of some components, (C,) bool; the others count nothing."""
@@ -227,7 +225,7 @@ def minimize(problem: Minimizer, start: Tensor) -> Minimum:
         omega, at, converged, iterations, factor = solve(problem, start)
         finite = _finite(problem.structure, at) & problem.structure.per_part((~omega.isfinite()).sum(-1)).eq(0)
         factor = factor or problem.factor(at, problem.floor(omega))
-        singular = _smallest_singular(factor, problem.structure, omega)
+        singular = smallest_singular(factor, problem.structure, omega)
     return Minimum(omega, factor, at.scale, at.pieces, at.cost, converged & finite, finite, singular, iterations)
 
 
@@ -385,19 +383,3 @@ def _length(structure: Structure, at: Linearization, vector: Tensor) -> Tensor:
 def _finite(structure: Structure, at: Linearization) -> Tensor:
     bad = ~(at.gradient.isfinite() & at.scale.isfinite())
     return structure.per_part(bad.sum(-1)).eq(0) & at.cost.isfinite()
-
-
-def _smallest_singular(factor: Factor, structure: Structure, like: Tensor) -> Tensor:
-    """By inverse iteration, per component: an estimate from above that is seldom more than twice too large."""
-    generator = torch.Generator().manual_seed(716_093)
-    vector = torch.randn(like.shape[1:], generator=generator, dtype=torch.float64).to(like).expand_as(like)
-
-    def norm(values: Tensor) -> Tensor:
-        return structure.per_part(values.square().sum(-1)).sqrt()
-
-    inverse = norm(vector)
-    for _ in range(_INVERSE_ITERATIONS):
-        vector = vector / norm(vector)[:, structure.component, None]
-        vector = factor.solve(vector)
-        inverse = norm(vector)
-    return inverse.rsqrt()
