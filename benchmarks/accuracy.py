@@ -21,12 +21,10 @@ import argparse
 import fcntl
 import json
 import os
-import platform
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +32,12 @@ import torch
 from accuracy_page import PAGE, TABLE, draw, page
 from accuracy_rows import PEER_SEED, ROWS, SEEDS, Row
 from environments import REQUIREMENTS, prepare
+from origin import origin
 
 from pinnx.errors import DivergedError
 from pinnx.solvers.base import Training
 from pinnx.solvers.pinn import Pinn
+from pinnx.solvers.sampling import Uniform
 from pinnx.solvers.training import Adam, AutoOptimizer, Constant, Engd, Lbfgs, SelfScaled, Soap, Spring, Stage
 
 HERE = Path(__file__).resolve().parent
@@ -59,7 +59,12 @@ def _first_order(optimizer: Any) -> Method:
 
 
 def _second_order(optimizer: Any) -> Method:
-    return lambda row, steps: (Stage(steps, optimizer, points=row.points),)
+    def stages(row: Row, steps: int) -> tuple[Stage, ...]:
+        main = Stage(steps, optimizer, points=row.points, resample_every=row.resample_every)
+        first = Adam(learning_rate=5e-3)
+        return (Stage(row.warmup, first, points=row.first_order_points), main) if row.warmup else (main,)
+
+    return stages
 
 
 def _after_adam(optimizer: Any, warmup: int, resample_every: int | None = None) -> Method:
@@ -145,8 +150,15 @@ def _run_peer(row: str, method: str, seed: int, budget: float) -> dict[str, Any]
 
 
 def _start(row: Row, stages: tuple[Stage, ...], seed: int) -> Training:
+    second_order = not isinstance(stages[-1].optimizer, Adam | Soap)
     sampling = "sobol" if row.equation.problem().domain.coordinates.total <= 3 else "uniform"
-    solver = Pinn(stage=stages, condition_points=row.condition_points, precision="float64", sampling=sampling)
+    solver = Pinn(
+        stage=stages,
+        condition_points=row.condition_points,
+        precision="float64",
+        sampling=sampling,
+        resampling=row.resampling if second_order else Uniform(),
+    )
     return solver.start(row.equation.problem(), row.network, seed=seed, device=torch.device("cpu"))
 
 
@@ -212,15 +224,7 @@ def _error(training: Training) -> float:
 
 
 def _surroundings(row: Row) -> dict[str, Any]:
-    head = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True, check=False)
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread",
-        "torch": torch.__version__,
-        "network": f"{row.network.width} × {row.network.depth}, {row.network.activation}",
-    }
+    return {**origin(), "network": f"{row.network.width} × {row.network.depth}, {row.network.activation}"}
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pinnx.equations import (
 )
 from pinnx.networks import Mlp
 from pinnx.problem import Equation
+from pinnx.solvers.sampling import Rad, Resampling, Uniform
 
 #: Drawn once; the first `--seeds` of them are used. Networks, points and budgets were tuned on other seeds.
 SEEDS = (48_121, 77_509, 30_677)
@@ -38,6 +39,9 @@ class Row:
         condition_points: their points per step on each soft condition.
         first_order_points: collocation points of Adam, SOAP and the peers.
         first_order_condition_points: their points on each soft condition.
+        resampling: how the points of the second-order methods are chosen.
+        resample_every: their steps between two choices, where it is not the strategy's own.
+        warmup: steps of Adam before `auto`.
     """
 
     equation: Equation
@@ -50,15 +54,27 @@ class Row:
     condition_points: int = 100
     first_order_points: int = 500
     first_order_condition_points: int = 200
+    resampling: Resampling = Uniform()
+    resample_every: int | None = None
+    warmup: int = 0
 
 
 _SMALL = Mlp(width=32, depth=3)
 ROWS: dict[str, Row] = {
     "Burgers 1+1": Row(
-        ClassicalBurgers(), 10, 60, 1e-5, 1e-7, Mlp(width=20, depth=4), points=2000, first_order_points=2000
+        ClassicalBurgers(),
+        10,
+        60,
+        1e-5,
+        1e-7,
+        Mlp(width=20, depth=4),
+        points=1500,
+        first_order_points=2000,
+        resampling=Rad(pool=10),
+        resample_every=1,
     ),
     "Poisson 5": Row(
-        Poisson(5, solution="cosines"), 10, 30, 1e-4, 2e-6, Mlp(width=24, depth=2), points=2000, condition_points=600
+        Poisson(5, solution="cosines"), 10, 60, 1e-4, 2e-6, Mlp(width=24, depth=2), points=2000, condition_points=600
     ),
     "heat 4+1": Row(Heat(4, initial="hard"), 10, 15, 2e-4, 1e-5, _SMALL, points=400, condition_points=200),
     "Poisson 10": Row(
@@ -112,13 +128,13 @@ ROWS: dict[str, Row] = {
         Mlp(width=32, depth=2, activation="swish", input_scale=0.3),
         points=2500,
     ),
-    "Allen-Cahn 10": Row(AllenCahn(10), 10, 40, 3e-4, 3e-5, _SMALL, points=500),
-    "Sine-Gordon 10": Row(SineGordon(10), 10, 40, 3e-4, 3e-5, _SMALL, points=500),
+    "Allen-Cahn 10": Row(AllenCahn(10), 10, 80, 3e-4, 3e-5, Mlp(width=64, depth=3), points=500),
+    "Sine-Gordon 10": Row(SineGordon(10), 10, 80, 3e-4, 3e-5, Mlp(width=64, depth=3), points=500),
     "Allen-Cahn 100": Row(
-        AllenCahn(100), 15, 60, None, None, Mlp(width=64, depth=2), points=200, first_order_points=200
+        AllenCahn(100), 15, 60, None, None, Mlp(width=64, depth=2), points=500, first_order_points=200
     ),
     "Allen-Cahn 100, frequency 3": Row(
-        AllenCahn(100, frequency=3.0), 15, 45, None, None, Mlp(width=128, depth=2), points=200, first_order_points=200
+        AllenCahn(100, frequency=3.0), 15, 30, None, None, Mlp(width=128, depth=2), points=200, first_order_points=200
     ),
 }
 #: Of the error of the best affine ansatz, where a row has no limit of its own: at most, aim.

@@ -1,7 +1,7 @@
 """What the choice of points is worth: strategies side by side on problems with peaks and fronts, equal processor time.
 
     python benchmarks/adaptive.py                                  # what is missing; resumes where it stopped
-    python benchmarks/adaptive.py --seconds 5 --rows "two peaks" --strategies rad uniform --output /tmp/adaptive
+    python benchmarks/adaptive.py --seconds 5 --rows "two peaks" --strategies rad uniform --output build/adaptive
     python benchmarks/adaptive.py --page-only                      # the table and the figures from the results so far
 
 A run stops when its processor seconds of training are spent, the choice of points among them; measuring the error does
@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from origin import origin
 
 from pinnx.equations import ClassicalBurgers, GaussianPeak, TwoPeaks
 from pinnx.errors import DivergedError
@@ -33,7 +30,7 @@ from pinnx.networks import FourierMlp, Mlp
 from pinnx.problem import Equation
 from pinnx.solvers.pinn import Pinn, PinnTraining
 from pinnx.solvers.sampling import R3, Aas, Das, Importance, Rad, RarD, Resampling, Uniform
-from pinnx.solvers.training import Adam, SelfScaled, Stage
+from pinnx.solvers.training import Adam, SelfScaled, Soap, Stage
 from pinnx.views.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure, style
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,7 +97,7 @@ ROWS: dict[str, Row] = {
         TwoPeaks(constraints="hard"),
         FourierMlp(width=64, depth=2, scale=10.0),
         _FIRST_ORDER,
-        lambda steps: {"steps": steps, "optimizer": Adam(learning_rate=3e-3)},
+        lambda steps: {"steps": steps, "optimizer": Soap(learning_rate=3e-3)},
         {"points": 500},
     ),
     "Gaussian peak, 10 d": Row(
@@ -208,7 +205,7 @@ def run(name: str, strategy: str, seed: int, budget: float) -> dict[str, Any]:
         "curve": [*curve, (round(spent, 2), final)],
         "last_points": np.round(np.asarray(points)[order], 3).tolist() if "2 d" in name else [],
         "end": message,
-        **_surroundings(),
+        **origin(),
     }
 
 
@@ -216,17 +213,6 @@ def _error(training: PinnTraining) -> float:
     errors = training.evaluate()
     assert errors is not None
     return errors.relative_l2
-
-
-def _surroundings() -> dict[str, Any]:
-    head = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True, check=False)
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread",
-        "torch": torch.__version__,
-    }
 
 
 def table(results: list[dict[str, Any]]) -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from origin import origin
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "dimensions.json"
@@ -41,15 +41,7 @@ def main() -> None:
         command = [sys.executable, __file__, "--one", str(d), "--steps", str(arguments.steps)]
         rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(rows[-1], flush=True)
-    head = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit,
-        "machine": f"{platform.machine()}, one thread",
-        "steps": arguments.steps,
-        "rows": rows,
-    }
+    result = {**origin(), "steps": arguments.steps, "rows": rows}
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     page = PAGE.read_text()
     start, stop = page.index(BEGIN) + len(BEGIN), page.index(END)

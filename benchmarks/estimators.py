@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from origin import origin
 
 from pinnx.expr import Coordinates, Points, Unknown, laplacian
 from pinnx.networks import Mlp
@@ -90,14 +88,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=40, help="estimates per figure")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, one thread",
-        "torch": torch.__version__,
+        **origin(),
         "rows": {str(d): measure(d, arguments.draws) for d in arguments.dimensions},
     }
     RESULT.write_text(json.dumps(result, indent=2) + "\n")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from origin import origin
 from scipy.ndimage import map_coordinates
 
 import pinnx
@@ -342,6 +342,7 @@ def main() -> None:
     for folder in (results.parent, pictures):
         folder.mkdir(parents=True, exist_ok=True)
     content = {
+        **origin(),
         "size": [arguments.size, int(TALL * arguments.size)],
         "frames": arguments.frames,
         "compared": arguments.frames // arguments.every,
@@ -349,7 +350,6 @@ def main() -> None:
         "methods": table,
         "divergence": found["divergence"],
         "other_ms": round(1e3 * found["seconds"], 2),
-        "machine": f"{os.cpu_count()} cores, one thread, load {os.getloadavg()[0]:.1f}",
     }
     results.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with style():

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from origin import origin
 
 from pinnx.equations import AllenCahn
 from pinnx.expr import Coordinates, Points, Unknown, atoms, laplacian
@@ -132,13 +130,8 @@ def main() -> None:
         }
         for d in arguments.dimensions
     ]
-    head = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit,
-        "machine": f"{platform.machine()}, one thread",
-        "torch": torch.__version__,
+        **origin(),
         "rows": rows,
         "compiled": [compiled(d, 10, arguments.rounds) for d in (10, 100, 1000)],
     }

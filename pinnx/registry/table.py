@@ -155,6 +155,7 @@ REGISTRY: Final[Mapping[str, Mapping[str, Entry]]] = {
         "exponential": Entry("pinnx.solvers.training.schedules:Exponential", "a constant factor per step"),
         "cosine": Entry("pinnx.solvers.training.schedules:Cosine", "falls along half a cosine"),
         "linear": Entry("pinnx.solvers.training.schedules:Linear", "falls linearly"),
+        "geometric": Entry("pinnx.solvers.training.schedules:Geometric", "a constant factor, by its end"),
     },
     "couplings": {
         "independent": Entry(

@@ -91,7 +91,6 @@ def solve(
     set_up = time.perf_counter()
     settings = Settings(memory, 0 if refused else limit, sound, safeguard and direction is not None, callback)
     consistent = project(columns, labels)
-    excess = torch.linalg.vector_norm(columns - consistent, dim=1) > 1e-10 * torch.linalg.vector_norm(columns, dim=1)
     tolerance = torch.clamp(rtol * torch.linalg.vector_norm(consistent, dim=1), min=atol)
     size = batch or (len(columns) if columns.is_cuda else max(1, _CACHED // A.shape[0]))
     with torch.no_grad():
@@ -99,7 +98,7 @@ def solve(
             _part(A, consistent, x, tolerance, prepared, guard, settings, part)
             for part in torch.arange(len(columns), device=columns.device).split(size)
         ]
-    found = _reasons(outcomes, refused, excess if labels is not None else None)
+    found = _reasons(outcomes, refused, None if labels is None else _exceeds(columns, consistent))
     solution, history = project(torch.cat([outcome.x for outcome in outcomes]), labels), _joined(outcomes)
     return LinearResult(
         x=solution[0] if torch.as_tensor(b).ndim == 1 else solution,
@@ -112,6 +111,11 @@ def solve(
         direction_calls=sum(outcome.counts.direction for outcome in outcomes) if direction is not None else 0,
         operator_calls=sum(outcome.counts.operator for outcome in outcomes),
     )
+
+
+def _exceeds(columns: Tensor, consistent: Tensor) -> Tensor:
+    """Which right-hand sides had a part in the null space, (k,)."""
+    return torch.linalg.vector_norm(columns - consistent, dim=1) > 1e-10 * torch.linalg.vector_norm(columns, dim=1)
 
 
 def _reasons(outcomes: list[Outcome], refused: str, excess: Tensor | None) -> list[Reason | None]:

@@ -33,18 +33,22 @@ from pinnx.solvers.sampling.flow import CubeDraws, CubeFlow, inside
 from pinnx.solvers.sampling.importance import stratified
 
 
+@dataclass(frozen=True)
 class Generative(Resampling):
-    """What AAS and DAS share; the fields stand in the leaves."""
+    """What AAS and DAS share."""
 
     every: ClassVar[int] = 20
-    power: float
-    pool: int
-    updates: int
-    learning_rate: float
-    share: float
-    layers: int
-    width: int
-    bins: int
+    power: float = option(2.0, "k: points follow |r|^k; in many dimensions 1 finds what 2 never meets", positive)
+    pool: int = option(10, "points that are scored for each point that is chosen", at_least(1))
+    updates: int = option(3, "steps of the flow each time that points are drawn", at_least(1))
+    learning_rate: float = option(2e-3, "of Adam for the flow", positive)
+    share: float = option(0.5, "share of points from the flow; the others follow the domain's law", between(0.01, 0.99))
+    layers: int = option(4, "coupling layers of the flow", at_least(2))
+    width: int = option(32, "neurons per hidden layer of their networks", at_least(1))
+    bins: int = option(8, "pieces of each spline", at_least(2))
+
+    def __post_init__(self) -> None:
+        check_limits(self)
 
     @abstractmethod
     def gain(self, flow: CubeFlow, chosen: Tensor, cube: Tensor) -> Tensor:
@@ -165,17 +169,6 @@ class Aas(Generative):
         "approximation of PDEs. ICLR 2024. arXiv 2305.18702",
     )
     smoothness: float = option(1e-2, "β: price of ∫|∇p|², for |r|^k of mean one on the unit cube", at_least(0.0))
-    power: float = option(2.0, "k: points follow |r|^k; in many dimensions 1 finds what 2 never meets", positive)
-    pool: int = option(10, "points that are scored for each point that is chosen", at_least(1))
-    updates: int = option(3, "steps of the flow each time that points are drawn", at_least(1))
-    learning_rate: float = option(2e-3, "of Adam for the flow", positive)
-    share: float = option(0.5, "share of points from the flow; the others follow the domain's law", between(0.01, 0.99))
-    layers: int = option(4, "coupling layers of the flow", at_least(2))
-    width: int = option(32, "neurons per hidden layer of their networks", at_least(1))
-    bins: int = option(8, "pieces of each spline", at_least(2))
-
-    def __post_init__(self) -> None:
-        check_limits(self)
 
     def gain(self, flow: CubeFlow, chosen: Tensor, cube: Tensor) -> Tensor:
         value = flow.log_density(chosen).exp().mean()
@@ -201,17 +194,7 @@ class Das(Generative):
         "K. Tang, X. Wan, C. Yang. DAS-PINNs: a deep adaptive sampling method for solving high-dimensional partial "
         "differential equations. J. Comput. Phys. 476 (2023), 111868. arXiv 2112.14038",
     )
-    power: float = option(2.0, "k: points follow |r|^k; in many dimensions 1 finds what 2 never meets", positive)
-    pool: int = option(10, "points that are scored for each point that is chosen", at_least(1))
-    updates: int = option(3, "steps of the flow each time that points are drawn", at_least(1))
     learning_rate: float = option(3e-3, "of Adam for the flow", positive)
-    share: float = option(0.5, "share of points from the flow; the others follow the domain's law", between(0.01, 0.99))
-    layers: int = option(4, "coupling layers of the flow", at_least(2))
-    width: int = option(32, "neurons per hidden layer of their networks", at_least(1))
-    bins: int = option(8, "pieces of each spline", at_least(2))
-
-    def __post_init__(self) -> None:
-        check_limits(self)
 
     def gain(self, flow: CubeFlow, chosen: Tensor, cube: Tensor) -> Tensor:
         return flow.log_density(chosen).mean()

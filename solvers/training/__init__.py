@@ -6,7 +6,7 @@ from pinnx.solvers.training.base import Optimizer, Situation
 from pinnx.solvers.training.lbfgs import Lbfgs
 from pinnx.solvers.training.natural_gradient import Engd, Spring
 from pinnx.solvers.training.quasi_newton import SelfScaled
-from pinnx.solvers.training.schedules import Constant, Cosine, Exponential, Linear, Schedule
+from pinnx.solvers.training.schedules import Constant, Cosine, Exponential, Geometric, Linear, Schedule
 from pinnx.solvers.training.soap import Soap
 from pinnx.solvers.training.stages import Stage
 
@@ -18,6 +18,7 @@ __all__ = [
     "Engd",
     "Exponential",
     "Lbfgs",
+    "Geometric",
     "Linear",
     "Optimizer",
     "Schedule",

@@ -16,6 +16,7 @@ from pinnx.solvers.training.adam import Adam
 from pinnx.solvers.training.base import Optimizer, Situation
 from pinnx.solvers.training.natural_gradient import Engd, Spring
 from pinnx.solvers.training.quasi_newton import SelfScaled
+from pinnx.solvers.training.schedules import Geometric
 from pinnx.solvers.training.soap import Soap
 
 #: Up to so many residuals a step, or parameters where they are fewer, the matrix of a second-order step takes 0.2 GB
@@ -51,7 +52,8 @@ class AutoOptimizer(Optimizer):
             why = f"the Gram matrix of {rows} residuals is small beside {size} parameters"
             if situation.coordinates >= MANY_COORDINATES:
                 return Spring(damping=1e-5), f"{why}; with much damping, because a batch says little of so many axes"
-            return Spring(), why
+            # each step fits its batch, noise included: long steps at first, then many short ones that average
+            return Spring(schedule=Geometric()), why
         if size <= LARGEST_MATRIX and rows * size <= LARGEST_JACOBIAN:
             if situation.coordinates <= FEW_COORDINATES:
                 return Spring(damping=1e-11), (

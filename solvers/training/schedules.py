@@ -86,3 +86,19 @@ class Cosine(Schedule):
     def factor(self, step: int, total: int) -> float:
         falling = 0.5 * (1 + math.cos(math.pi * step / max(total, 1)))
         return (self.final + (1 - self.final) * falling) * _warm(step, self.warmup)
+
+
+@final
+@dataclass(frozen=True)
+class Geometric(Schedule):
+    """The learning rate falls by the same factor at every step, to a fraction of itself at the last step."""
+
+    kind: ClassVar[str] = "geometric"
+    final: float = option(0.01, "fraction of the learning rate that is left at the end", positive, between(0.0, 1.0))
+    warmup: int = option(0, "steps over which the learning rate first rises linearly to its value", at_least(0))
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+
+    def factor(self, step: int, total: int) -> float:
+        return self.final ** (step / max(total, 1)) * _warm(step, self.warmup)

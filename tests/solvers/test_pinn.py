@@ -17,7 +17,7 @@ from pinnx.solvers.derivatives import Hutchinson
 from pinnx.solvers.errors import Errors
 from pinnx.solvers.pinn import Pinn
 from pinnx.solvers.solution import Solution
-from pinnx.solvers.training import Adam, Constant, Cosine, Exponential, Lbfgs, Linear, Soap
+from pinnx.solvers.training import Adam, Constant, Cosine, Exponential, Geometric, Lbfgs, Linear, Soap
 from tests.solvers.toys import Coupled, Decay
 
 CPU = torch.device("cpu")
@@ -141,6 +141,7 @@ def test_schedules() -> None:
     assert [Constant(warmup=4).factor(step, 10) for step in (0, 3, 9)] == [0.25, 1.0, 1.0]
     assert Exponential(rate=0.5).factor(3, 10) == 0.125
     assert [Linear().factor(step, 10) for step in (0, 5, 10)] == [1.0, 0.5, 0.0]
+    assert [round(Geometric(final=0.01).factor(step, 10), 12) for step in (0, 5, 10)] == [1.0, 0.1, 0.01]
     assert [round(Cosine(final=0.2).factor(step, 10), 12) for step in (0, 5, 10)] == [1.0, 0.6, 0.2]
     training = start(optimizer=Adam(learning_rate=0.3, schedule=Linear()), steps=10)
     assert [metrics["learning_rate"] for metrics in run(training, 3)] == pytest.approx([0.3, 0.27, 0.24])
