@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pinnx.networks.grid import GridNetworkSpec, PointwiseGridNetwork, Ports
 from pinnx.networks.layers import linear
-from pinnx.networks.mlp import Mlp, MlpNetwork
+from pinnx.networks.mlp import Mlp
 from pinnx.options import at_least, check_limits, option
 
 _POOLS = {
@@ -32,7 +32,7 @@ class EncodedNetwork(PointwiseGridNetwork):
         super().__init__()
         self.axes, self.cells = len(ports.periodic), spec.cells
         self.encoder = linear(ports.known * spec.cells**self.axes, spec.code, generator, dtype)
-        self.body: MlpNetwork = spec.perceptron.build(
+        self.body = spec.perceptron.build(
             self.axes + spec.code, ports.outputs, generator=generator, dtype=dtype
         )
 
