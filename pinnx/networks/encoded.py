@@ -32,9 +32,7 @@ class EncodedNetwork(PointwiseGridNetwork):
         super().__init__()
         self.axes, self.cells = len(ports.periodic), spec.cells
         self.encoder = linear(ports.known * spec.cells**self.axes, spec.code, generator, dtype)
-        self.body = spec.perceptron.build(
-            self.axes + spec.code, ports.outputs, generator=generator, dtype=dtype
-        )
+        self.body = spec.perceptron.build(self.axes + spec.code, ports.outputs, generator=generator, dtype=dtype)
 
     def code(self, known: Tensor) -> Tensor:
         """The codes (B, code) of instances (B, c, *grid)."""

@@ -209,7 +209,9 @@ class Minimizer:
         """That of some components, (C,) bool; the others count nothing."""
         result = self.instances(torch.arange(len(self.penalty), device=parts.device))
         keep = [parts[self.structure.component[table.part.experts[:, 0]]] for table in self.tables]
-        result.tables = [table.some_groups(kept) for table, kept in zip(self.tables, keep, strict=True)]
+        # a table of none of these components would have no rows at all
+        kept = [(table, some) for table, some in zip(self.tables, keep, strict=True) if bool(some.any())]
+        result.tables = [table.some_groups(some) for table, some in kept]
         return result
 
 

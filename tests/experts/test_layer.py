@@ -176,6 +176,21 @@ def test_one_expert_that_fails_leaves_the_others_of_its_instance() -> None:
     torch.testing.assert_close(broken.omega[:, :2], sound.omega[:, :2], rtol=1e-8, atol=1e-10)
 
 
+def test_experts_that_are_done_leave_the_iteration() -> None:
+    """Blocks of very different size stand in different tables, of which some hold no open block after a while."""
+    cut = Partition(((0.0, 0.1, 0.3, 1.0),), (False,))
+    points = Points(torch.linspace(0.0, 1.0, 200, dtype=torch.float64)[:, None], Coordinates.of(x=1))
+    rows = Rows(value(u) ** 3 + value(u) - sin(x[0]), points, {Value(u): random(2, 200, 3)})
+    mixture, options = Mixture(cut, Independent()), LeastSquaresOptions()
+    solved = mixture.solve([rows], options)
+    for far in range(3):
+        start = solved.omega.clone()
+        start[:, far] += 3.0
+        again = mixture.solve([rows], options, start=start)
+        assert bool(again.ok.all())
+        torch.testing.assert_close(again.omega, solved.omega, rtol=1e-6, atol=1e-7)
+
+
 def test_a_custom_residual_works_on_batches() -> None:
     form = {Value(u): random(3, 30, 4) / 2}
     plain = Rows(value(u) ** 2 + value(u) - 0.3, line(), form)
