@@ -65,7 +65,7 @@ class Groups:
 @final
 @dataclass(frozen=True)
 class Sorted:
-    """Points sorted by groups; several groups of one table may hold a point only where all of them hold all points.
+    """Points sorted by groups.
 
     Attributes:
         groups: of one size each.
@@ -84,15 +84,23 @@ class Sorted:
     def back(self) -> Tensor:
         """The place of each point in `index`, repetitions apart, (n,); -1 for a point of no group."""
         result = self.index.new_full((self.points,), -1)
-        real = torch.cat([each.real.flatten() for each in self.groups]).nonzero()[:, 0]
+        real = self._real.nonzero()[:, 0]
         result[self.index[real]] = real
         return result
 
     @cached_property
     def owners(self) -> Tensor:
         """The point of each place of `index`, or -1 at a repetition, (k,)."""
-        real = torch.cat([each.real.flatten() for each in self.groups])
-        return torch.where(real, self.index, -1)
+        return torch.where(self._real, self.index, -1)
+
+    @cached_property
+    def once(self) -> bool:
+        """Whether no point belongs to two groups."""
+        return bool(self.index[self._real].bincount().le(1).all())
+
+    @cached_property
+    def _real(self) -> Tensor:
+        return torch.cat([each.real.flatten() for each in self.groups])
 
     @cached_property
     def whole(self) -> bool:
@@ -104,7 +112,8 @@ class Sorted:
         shapes = [each.index.shape for each in self.groups]
         if self.whole:
             return [values[:, None].expand(-1, shapes[0][0], *values.shape[1:])]
-        parts = taken(values, self.index, self.back).split([each.index.numel() for each in self.groups], dim=1)
+        sorted_values = taken(values, self.index, self.back) if self.once else values[:, self.index]
+        parts = sorted_values.split([each.index.numel() for each in self.groups], dim=1)
         return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
