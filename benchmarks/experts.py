@@ -73,7 +73,6 @@ ROWS = [
     *rows_of("diffusion-sorption, rich", METHODS, "diffusion_sorption", 'equation.law="rich"'),
     *rows_of("extrapolation to t > 400", METHODS, "diffusion_sorption", "solver.train_until=400.0"),
     *rows_of("navier-stokes", FLOW, "navier_stokes"),
-    *rows_of("navier-stokes to t = 1", FLOW, "navier_stokes", "equation.horizon=1.0"),
 ]
 
 
