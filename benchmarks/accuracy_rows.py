@@ -122,7 +122,7 @@ ROWS: dict[str, Row] = {
     "HJB quadratic 20": Row(
         HamiltonJacobiBellman(20),
         5,
-        90,
+        60,
         2e-3,
         1e-4,
         Mlp(width=32, depth=2, activation="swish", input_scale=0.3),
@@ -134,7 +134,7 @@ ROWS: dict[str, Row] = {
         AllenCahn(100), 15, 60, None, None, Mlp(width=64, depth=2), points=500, first_order_points=200
     ),
     "Allen-Cahn 100, frequency 3": Row(
-        AllenCahn(100, frequency=3.0), 15, 30, None, None, Mlp(width=128, depth=2), points=200, first_order_points=200
+        AllenCahn(100, frequency=3.0), 15, 20, None, None, Mlp(width=128, depth=2), points=200, first_order_points=200
     ),
 }
 #: Of the error of the best affine ansatz, where a row has no limit of its own: at most, aim.
