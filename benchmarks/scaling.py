@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -72,20 +71,17 @@ def main() -> int:
 
 def measure(rounds: int, steps: int) -> dict[str, Any]:
     """All measurements, round by round."""
-    import torch
+    from origin import origin
 
     runs = [*((1, points) for points in POINTS), (2, POINTS[-1]), (2, POINTS[-2])]
-    load = os.getloadavg()[0]
+    where = origin()
     measurements = [
         {"round": number, "processes": processes, "points": points, **launch(processes, points, steps)}
         for number in range(rounds)
         for processes, points in runs
     ]
     return {
-        "date": date.today().isoformat(),
-        "cores": os.cpu_count(),
-        "load": load,
-        "torch": torch.__version__,
+        **where,
         "steps": steps,
         "dimension": DIMENSION,
         "width": WIDTH,
@@ -147,7 +143,8 @@ def worker(points: int, steps: int) -> dict[str, float]:
 
 
 def _timed(training: Any, split: Any) -> dict[str, float]:
-    """The times of a step, of the clock and of the processor, after two that are not counted; the share of waiting."""
+    """The times of a step, of the clock and of the processor, after two that are not counted; the share of waiting, and
+    the processor's of the clock's."""
     for _ in range(2):
         training.step()
     before = split.meeting.seconds if split else 0.0
@@ -162,6 +159,7 @@ def _timed(training: Any, split: Any) -> dict[str, float]:
         "median": statistics.median(times),
         "fastest": min(times),
         "busy": min(busy),
+        "granted": sum(busy) / sum(times),
         "waiting": waited / sum(times),
         "parameters": training.parameters,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from typing import Any
 
 Measurement = dict[str, Any]
@@ -10,6 +11,8 @@ Measurement = dict[str, Any]
 #: What the plan assumes of a large machine, beyond what is measured: NCCL over a fast network.
 LATENCY, BANDWIDTH = 5e-6, 20e9
 GPUS = 1000
+#: A process that works all the time and has a core for less than this shares it with others.
+SHARED = 0.95
 
 
 def render(result: dict[str, Any]) -> str:
@@ -22,8 +25,13 @@ def cost(result: dict[str, Any]) -> tuple[float, float]:
 
     From the steps with the fewest and the most points: processor time hardly depends on who shares the machine.
     """
+    return _line(result, "busy", min)
+
+
+def _line(result: dict[str, Any], figure: str, choose: Callable[[list[float]], float]) -> tuple[float, float]:
+    """Constant and slope over the points of a figure of one process, through the fewest and the most points."""
     points = sorted({each["points"] for each in _of(result, 1)})
-    few, many = (_busy(result, count) for count in (points[0], points[-1]))
+    few, many = (choose([each[figure] for each in _of(result, 1, count)]) for count in (points[0], points[-1]))
     slope = (many - few) / (points[-1] - points[0])
     return few - slope * points[0], slope
 
@@ -31,10 +39,6 @@ def cost(result: dict[str, Any]) -> tuple[float, float]:
 def _of(result: dict[str, Any], processes: int, points: int | None = None) -> list[Measurement]:
     found = (each for each in result["measurements"] if each["processes"] == processes)
     return [each for each in found if points is None or each["points"] == points]
-
-
-def _busy(result: dict[str, Any], points: int) -> float:
-    return min(each["busy"] for each in _of(result, 1, points))
 
 
 def _ratio(result: dict[str, Any], over: tuple[int, int], under: tuple[int, int]) -> str:
@@ -45,19 +49,20 @@ def _ratio(result: dict[str, Any], over: tuple[int, int], under: tuple[int, int]
 
 
 def _setting(result: dict[str, Any]) -> list[str]:
+    least = min(each["granted"] for each in _of(result, 1))
     return [
         "# Scaling",
         "<!-- Written by benchmarks/scaling.py from benchmarks/results/scaling.json: do not edit. -->",
         f"One step of the Allen–Cahn equation in {result['dimension']} dimensions with exact derivatives, float32, "
         f"Adam, a perceptron of {result['depth']} layers of {result['width']}; processes of one thread that exchange "
         "gradients by gloo.",
-        f"Measured on {result['date']} on {result['cores']} cores with PyTorch {result['torch']}; the load of the "
-        f"machine was {result['load']:.1f} when it began"
+        f"Measured on {result['date']} at commit {result['commit']} ({result['machine']}) with PyTorch "
+        f"{result['torch']}. In the steps on one process it had a core for {int(100 * least)} % of the time or more"
         + (
-            ", so that other programs shared the cores and the times, above all those of two processes, are worse than "
+            ": other programs shared the cores, so that the times, above all those of two processes, are worse than "
             "those of an idle machine."
-            if result["load"] > 0.5
-            else "."
+            if least < SHARED
+            else ", so that no other program took it away."
         ),
     ]
 
@@ -96,14 +101,18 @@ def _plan(result: dict[str, Any]) -> list[str]:
     parameters = _of(result, 1)[0]["parameters"]
     steps = (GPUS - 1).bit_length()
     exchange = 2 * steps * LATENCY + 2 * 4 * parameters / BANDWIDTH
-    rows = ["| points a step | a GPU's share | step on one | step on 1000 | speed-up | efficiency |"]
-    rows += ["| ---: | ---: | ---: | ---: | ---: | ---: |"]
+    base, room = _line(result, "memory", max)
+    rows = [
+        "| points a step | a GPU's share | memory of a process | step on one | step on 1000 | speed-up | efficiency |"
+    ]
+    rows += ["| ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for points in (1000, 10_000, 100_000, 1_000_000, 10_000_000):
         one, many = fixed + each * points, fixed + each * points / GPUS + exchange
         speed = one / many
         share = points / GPUS
         rows.append(
-            f"| {points:,} | {share:g} | {one:.3g} s | {1e3 * many:.3g} ms | {speed:.0f} | {100 * speed / GPUS:.0f} % |"
+            f"| {points:,} | {share:g} | {(base + room * share) / 1024:.2g} GiB | {one:.3g} s | {1e3 * many:.3g} ms | "
+            f"{speed:.0f} | {100 * speed / GPUS:.0f} % |"
         )
     half = (fixed + exchange) * GPUS / each
     return [
@@ -124,5 +133,6 @@ def _plan(result: dict[str, Any]) -> list[str]:
         "of as many points as a step has, every `solver.evaluate_every` = 500 steps, costs at most as much as one step "
         f"on one GPU, and that is {GPUS} / 500 = {GPUS // 500} times the computing of 500 steps on {GPUS}: measure the "
         "error rarely there. Then the start: every process imports PyTorch from the shared file system, which a "
-        "container on each node avoids. Memory is no limit: it falls with the share of the points.",
+        "container on each node avoids. Memory limits the share, not the number of GPUs: a process takes "
+        f"{base:.0f} MiB here, most of them PyTorch's own, and {room:.2f} MiB for each point of the share.",
     ]

@@ -22,6 +22,10 @@ class Split(ABC):
     """
 
     @abstractmethod
+    def rows(self, count: int) -> slice:
+        """Which of so many points, or instances, this process computes with."""
+
+    @abstractmethod
     def share(self, batch: Sequence[Points]) -> Sequence[Points]:
         """This process's share of the points."""
 
@@ -50,6 +54,9 @@ class Split(ABC):
 @final
 class Whole(Split):
     """One process does all."""
+
+    def rows(self, count: int) -> slice:
+        return slice(0, count)
 
     def share(self, batch: Sequence[Points]) -> Sequence[Points]:
         return batch

@@ -100,7 +100,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _fail(error: PinnxError) -> int:
-    if isinstance(error, InputErrors):
+    if isinstance(error, InputErrors) and len(error.errors) > 1:
         print(f"pinnx: error: {len(error.errors)} mistakes", file=sys.stderr)
         for each in error.errors:
             print(f"  {each}", file=sys.stderr)

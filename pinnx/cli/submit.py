@@ -37,21 +37,27 @@ def add(commands: Commands) -> None:
     )
     submit.add_argument("cases", metavar="CASE|SWEEP", type=Path, nargs="*", help="case files, or a sweep's directory")
     add_plan(submit)
-    submit.add_argument("--output", metavar="DIR", type=Path, help="the job's directory; default: jobs/CASE")
+    submit.add_argument(
+        "--output", metavar="DIR", type=Path, help="the job's directory; default: jobs/CASE, runs/CASE-sweep"
+    )
     submit.add_argument("--name", help="name of the job; default: that of its directory")
-    submit.add_argument("--time", default="", help="limit of each member: 30 (minutes), 2:00:00, 1-12:00:00")
+    submit.add_argument(
+        "--time", default="", help="limit of each member: 30 (minutes), 2:00:00, 1-12:00:00; default: the site's"
+    )
     for flag, text in (
         ("--nodes", "machines for each member; default: 1"),
-        ("--gpus-per-node", "GPUs on each, with a process for each of them"),
+        ("--gpus-per-node", "GPUs on each, with a process for each of them; default: the site's"),
         ("--tasks-per-node", "processes on each that share a member's points; default: one a GPU"),
-        ("--cpus-per-task", "processor cores of a process"),
-        ("--at-once", "members that may run at the same time"),
+        ("--cpus-per-task", "processor cores of a process; default: the site's"),
+        ("--at-once", "members that may run at the same time; default: all"),
         ("--local", "submit nothing: run N members at a time on this machine"),
     ):
         submit.add_argument(flag, metavar="N", type=_count, default=1 if flag == "--nodes" else 0, help=text)
     submit.add_argument("--partition", default="", help="instead of the site's")
     submit.add_argument("--account", default="", help="instead of the site's")
-    submit.add_argument("--signal", default="", help="signal that says that the time is up, and when: USR1@120")
+    submit.add_argument(
+        "--signal", default="", help="signal that says that the time is up, and when; default: the site's, or USR1@120"
+    )
     submit.add_argument("--requeue", action="store_true", help="queue again what ran out of time or was preempted")
     submit.add_argument("--site", metavar="FILE", type=Path, help="profile of the cluster (TOML)")
     submit.add_argument("--template", metavar="FILE", type=Path, help="template of the script")

@@ -61,7 +61,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(flag, metavar=word, action="append", default=[], help=text)
     parser.add_argument("--samples", metavar="N", type=int, default=10, help="number of draws; default: 10")
-    parser.add_argument("--seeds", metavar="N|A,B", help="so many seeds, or these")
+    parser.add_argument("--seeds", metavar="N|A,B", help="so many seeds, beginning with the case's; or these")
     add_set(parser, "solver.steps=2000, for all members")
 
 
@@ -133,7 +133,7 @@ def show_tally(tally: Tally, sweep: Sweep, *, quiet: bool) -> None:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from pinnx.hpc.sweep import is_sweep, read_sweep
+    from pinnx.hpc.sweep import counted, is_sweep, read_sweep
 
     signals = signals_from(arguments.stop_on)
     if arguments.local < 1:
@@ -154,7 +154,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         return _one(arguments)
     sweep = read_sweep(arguments.case) if existing else make(arguments, directory)
     if arguments.prepare:
-        print(f"{len(sweep.members)} members\nsweep directory: {sweep.path}")
+        print(f"{counted(len(sweep.members))}\nsweep directory: {sweep.path}")
         return 0
     from pinnx.hpc.local import run_locally
 
@@ -167,9 +167,11 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _list(members: Sequence[Settings]) -> int:
+    from pinnx.hpc.sweep import counted
+
     for number, own in enumerate(members):
         print("  ".join([f"{number:04}", *(f"{key}={value}" for key, value in own.items())]))
-    print(f"{len(members)} members")
+    print(counted(len(members)))
     return 0
 
 

@@ -8,8 +8,9 @@
 # exit with code 3.
 out_of_time=no
 asked=no
-trap 'out_of_time=yes; asked=yes; kill -TERM $pinnx' {{signal}}
-trap 'asked=yes; kill -TERM $pinnx' TERM
+pinnx=
+trap 'out_of_time=yes; asked=yes; [ -z "$pinnx" ] || kill -TERM "$pinnx"' {{signal}}
+trap 'asked=yes; [ -z "$pinnx" ] || kill -TERM "$pinnx"' TERM
 
 {{command}} &
 pinnx=$!

@@ -15,14 +15,13 @@ import torch.distributed as dist
 from pinnx.case import torch_device
 from pinnx.errors import DivergedError, PinnxError, UnsupportedError
 from pinnx.hpc.meeting import Departure, RankError
-from pinnx.hpc.rank_split import RankSplit
+from pinnx.hpc.rank_split import Divisible, RankSplit
 from pinnx.hpc.ranks import Ranks
 from pinnx.run.running import Manner
 from pinnx.solvers.base import Training
 from pinnx.solvers.diagnostics import Diagnostics, Which
 from pinnx.solvers.errors import Errors
-from pinnx.solvers.pinn import PinnTraining
-from pinnx.solvers.solution import Solution
+from pinnx.solvers.solution import Answer
 from pinnx.status import Outcome, Status
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Leader(Training):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.inner.load_state_dict(state)
 
-    def solution(self) -> Solution:
+    def solution(self) -> Answer:
         return self.inner.solution()
 
 
@@ -131,7 +130,7 @@ def joined(ranks: Ranks) -> Iterator[RankSplit]:
         dist.destroy_process_group()
 
 
-def _step(training: PinnTraining, split: RankSplit) -> dict[str, float]:
+def _step(training: Divisible, split: RankSplit) -> dict[str, float]:
     """A step that all processes do."""
     meeting, calls = split.meeting, split.meeting.calls
     try:

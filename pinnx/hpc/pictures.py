@@ -13,13 +13,15 @@ from matplotlib.figure import Figure
 from pinnx.hpc.comparing import Comparison, Group
 from pinnx.hpc.states import State
 from pinnx.run.metrics import STEP, read_metrics
-from pinnx.run.plots import save
+from pinnx.run.plots import save, scale_losses
 from pinnx.views.figures import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure, style
 
 _COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 _LABELS = {"error": "relative $L^2$ error", "loss": "loss"}
 #: Numbers that span more than this factor stand on a logarithmic axis.
 _WIDE = 20.0
+#: Up to so many values of a setting are written at the axis themselves.
+_WRITTEN = 6
 
 
 def draw_comparison(comparison: Comparison, folder: Path) -> dict[str, bytes]:
@@ -58,7 +60,8 @@ def _settings_figure(comparison: Comparison, keys: Sequence[str]) -> Figure:
 
 def _against(axes: Axes, comparison: Comparison, key: str) -> None:
     """The measure against one setting."""
-    names = list(dict.fromkeys(_value(group, key) for group in comparison.groups))
+    groups = [group for group in comparison.groups if group.values]
+    names = list(dict.fromkeys(_value(group, key) for group in groups))
     numbers = _numbers(names)
     if numbers is None:
         names.sort()
@@ -68,21 +71,24 @@ def _against(axes: Axes, comparison: Comparison, key: str) -> None:
         position = dict(zip(names, numbers, strict=True))
         if min(numbers) > 0 and max(numbers) > _WIDE * min(numbers):
             axes.set_xscale("log")
+        if len(names) <= _WRITTEN:
+            axes.set_xticks(numbers, names)
+            axes.set_xticks([], minor=True)
     collected: dict[float, list[float]] = {}
-    for group in comparison.groups:
+    for group in groups:
         collected.setdefault(position[_value(group, key)], []).extend(group.values)
     for place, values in collected.items():
         axes.plot([place] * len(values), values, ".", color=BLUE, alpha=0.5, markersize=4)
     means = sorted((place, statistics.fmean(values)) for place, values in collected.items() if values)
     axes.plot([place for place, _ in means], [mean for _, mean in means], "-", color=VERMILION)
-    axes.set_yscale("log")
+    scale_losses(axes, np.array([value for values in collected.values() for value in values]))
     axes.set_xlabel(key)
 
 
 def _falling_figure(comparison: Comparison, groups: Sequence[Group]) -> Figure:
     figure = new_figure(6.8, 3.2)
     axes = figure.subplots()
-    column = "relative_l2" if comparison.measure == "error" else "loss"
+    column, seen = "relative_l2" if comparison.measure == "error" else "loss", [np.zeros(0)]
     for group, color in zip(groups, _COLORS, strict=False):
         label = ", ".join(f"{key.rpartition('.')[2]} = {value}" for key, value in group.settings.items())
         for entry in group.entries:
@@ -92,15 +98,17 @@ def _falling_figure(comparison: Comparison, groups: Sequence[Group]) -> Figure:
             if column not in metrics:
                 continue
             measured = np.isfinite(metrics[column])
+            seen.append(metrics[column])
             axes.plot(
                 metrics[STEP][measured], metrics[column][measured], color=color, alpha=0.7, label=label or "seeds"
             )
             label = "_"  # one line in the legend is enough
-    axes.set_yscale("log")
+    scale_losses(axes, np.concatenate(seen))
     axes.set_xlabel("step")
     axes.set_ylabel(_LABELS[comparison.measure])
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="upper right")
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 

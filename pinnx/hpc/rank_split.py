@@ -21,11 +21,15 @@ from pinnx.hpc.meeting import Meeting
 from pinnx.hpc.ranks import Ranks
 from pinnx.hpc.samples import SharedDraw, smallest_share
 from pinnx.solvers.base import Training
+from pinnx.solvers.constrained.outer import OuterTraining
 from pinnx.solvers.loss import SampledLoss
 from pinnx.solvers.natural import Linearization
 from pinnx.solvers.pinn import PinnTraining
 from pinnx.solvers.split import Split
 from pinnx.solvers.training.stages import Leg
+
+Divisible = PinnTraining | OuterTraining
+"""The trainings whose steps can be shared."""
 
 
 @final
@@ -43,22 +47,46 @@ class RankSplit(Split):
         self.ranks, self.meeting = ranks, Meeting(ranks)
         self._own_noise: torch.Generator | None = None
         self._own_samples = self._samples = False
+        self._unit = "points"
 
-    def begin(self, training: PinnTraining, state: dict[str, Any] | None = None) -> bytes:
+    def begin(self, training: Divisible, state: dict[str, Any] | None = None) -> bytes:
         """Meet the others before the first step; see `Meeting.begin`."""
         return self.meeting.begin(state, gpu=_gpu(training.device))
 
-    def adopt(self, training: Training) -> PinnTraining:
+    def adopt(self, training: Training) -> Divisible:
         """Take over the steps of a training.
 
         Raises:
             UnsupportedError: it cannot be split.
             InputError: it has too few points.
         """
-        if not isinstance(training, PinnTraining):
+        if isinstance(training, OuterTraining):
+            self._share_batch(training)
+        elif isinstance(training, PinnTraining):
+            self._share_steps(training)
+        else:
             raise UnsupportedError(
-                f"{type(training).__name__} cannot be split over processes; start it on one, or use the solver 'pinn'"
+                f"{type(training).__name__} cannot be split over processes; start it on one, or use the solver 'pinn' "
+                "or 'hard-constraint'"
             )
+        if training.device.type == "cuda":
+            torch.cuda.set_device(training.device)
+        training.split = self
+        return training
+
+    def _share_batch(self, training: OuterTraining) -> None:
+        """Raises InputError where there is too little to share."""
+        for unit, size in training.batch_sizes.items():
+            if size < self.ranks.count:
+                raise InputError(
+                    f"{self.ranks.count} processes cannot share {size} {unit.replace('_', ' ')} of a step; use more of "
+                    "them, or fewer processes"
+                )
+        self._unit = " and ".join(unit.replace("_", " ") for unit in training.batch_sizes)
+        self.meeting.announces = True
+        self.meeting.blank = training.trainable[0].new_zeros(training.parameters + 1)
+
+    def _share_steps(self, training: PinnTraining) -> None:
         conditions, estimator, parameters = training.problem.conditions, training.system.estimator, training.trainable
         natural = any(leg.optimizer.needs == "residuals" for leg in training.legs)
         if not self._shares_points(training.legs, soft=bool(conditions)):
@@ -69,10 +97,6 @@ class RankSplit(Split):
         terms = len(training.loss.names) + len(conditions)
         # gradients, terms of the loss, number of processes that leave
         self.meeting.blank = parameters[0].new_zeros(sum(p.numel() for p in parameters) + terms + 1)
-        if training.device.type == "cuda":
-            torch.cuda.set_device(training.device)
-        training.split = self
-        return training
 
     def _shares_points(self, legs: Sequence[Leg], *, soft: bool) -> bool:
         """Whether every process gets points; two for natural gradients, which tells inputs that all points share."""
@@ -103,12 +127,15 @@ class RankSplit(Split):
         if self._samples:
             return f"{self.ranks.count} processes ({self.ranks.launcher}) share the samples of each step"
         each = "; each draws samples of its own, unlike a run on one" if self._own_samples else ""
-        return f"{self.ranks.count} processes ({self.ranks.launcher}) share the points of each step{each}"
+        return f"{self.ranks.count} processes ({self.ranks.launcher}) share the {self._unit} of each step{each}"
+
+    def rows(self, count: int) -> slice:
+        return self.meeting.share(count)
 
     def share(self, batch: Sequence[Points]) -> Sequence[Points]:
         if self._samples:
             return batch
-        return [points.rows(self.meeting.share(len(points))) for points in batch]
+        return [points.rows(self.rows(len(points))) for points in batch]
 
     def noise(self, generator: torch.Generator) -> torch.Generator:
         if not self._own_samples:

@@ -14,6 +14,8 @@ from typing import final
 from pinnx.errors import InputError, did_you_mean
 from pinnx.hpc.site import Site
 
+#: No limit, in Slurm's words.
+_ENDLESS = ("0", "INFINITE", "UNLIMITED")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _SIGNAL = re.compile(r"(?:B:)?(?:SIG)?([A-Z0-9]+)@(\d+)")
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
@@ -130,12 +132,17 @@ def ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
-def seconds_of(time: str) -> int:
+def seconds_of(time: str) -> int | None:
     """A time limit in Slurm's notation: minutes, minutes:seconds, hours:minutes:seconds, days-hours:minutes:seconds.
+
+    Returns:
+        None for "0", "INFINITE" and "UNLIMITED", Slurm's words for no limit.
 
     Raises:
         InputError: it is none.
     """
+    if time.upper() in _ENDLESS:
+        return None
     match = _TIME.fullmatch(time)
     if match is None:
         raise InputError(f"expected a time such as 30, 2:00:00 or 1-12:00:00, found {time!r}", key="--time")
@@ -151,10 +158,11 @@ def _signal(job: Job, site: Site) -> tuple[str, int]:
     if match is None:
         raise InputError(f"expected a signal and seconds, such as USR1@120; found {text!r}", key="--signal")
     limit = job.time or site.time
-    if limit and seconds_of(limit) <= int(match[2]):
+    seconds = seconds_of(limit) if limit else None
+    if seconds is not None and seconds <= int(match[2]):
         raise InputError(
-            f"comes {match[2]} s before the end of a job of {seconds_of(limit)} s: it would never get to work; give it "
-            "more time, or the signal later",
+            f"comes {match[2]} s before the end of a job of {seconds} s: it would never get to work; give it more "
+            "time, or the signal later",
             key="--signal",
         )
     return match[1], int(match[2])

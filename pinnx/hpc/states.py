@@ -112,6 +112,8 @@ def progress_of(run: RunDirectory, member: Member | None = None) -> Progress:
         state, reason = state_of(member)
     elif run.is_locked:
         state, reason = State.RUNNING, ""
+    elif failure := _failure(run):
+        state, reason = State.FAILED, failure
     elif result is not None:
         state = State(result.status.outcome.value)
         reason = "" if state is State.DONE else result.status.message
@@ -164,6 +166,16 @@ def _age(run: RunDirectory) -> float | None:
         return max(0.0, time.time() - run.metrics.stat().st_mtime)
     except OSError:
         return None
+
+
+def _failure(run: RunDirectory) -> str:
+    """What the end of the log says of an error; empty if the run did not end by one."""
+    try:
+        last = run.log.read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
+    except (OSError, UnicodeDecodeError):
+        return ""
+    _, mark, reason = last.partition(f" {State.FAILED.value}: ")
+    return reason if mark else ""
 
 
 def _asked(run: RunDirectory) -> int | None:

@@ -154,6 +154,11 @@ def make_collection(path: Path, cases: Sequence[Path], settings: Sequence[str]) 
     return _write(path, None, settings, entries)
 
 
+def counted(members: int) -> str:
+    """A number of members in words, such as "3 members"."""
+    return f"{members} member" + ("" if members == 1 else "s")
+
+
 def note(member: Member, sentence: str) -> None:
     """Add a line to a member's history."""
     stamp = datetime.now(UTC).isoformat(timespec="milliseconds")

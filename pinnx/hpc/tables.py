@@ -28,9 +28,9 @@ def text_table(comparison: Comparison, *, members: bool = False) -> str:
     """The table for a terminal, and below it the members that are not done."""
     headings, rows = _cells(comparison, members=members)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    left = _left(comparison)
     for heading in headings:
-        left = heading in comparison.keys or heading in ("member", "state", "reason")
-        table.add_column(heading, no_wrap=True, justify="left" if left else "right")
+        table.add_column(heading, no_wrap=True, justify="left" if heading in left else "right")
     for row in rows:
         table.add_row(*(cut(cell) for cell in row))
     memory = io.StringIO()
@@ -46,7 +46,8 @@ def markdown_table(comparison: Comparison, *, members: bool = False) -> str:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
-    lines = [line(headings), line(["---"] * len(headings)), *map(line, rows)]
+    sides = ["---" if heading in _left(comparison) else "---:" for heading in headings]
+    lines = [line(headings), line(sides), *map(line, rows)]
     missing = _missing(comparison)
     return "\n".join([*lines, *(["", *(f"- {sentence}" for sentence in missing)] if missing else [])])
 
@@ -88,10 +89,10 @@ def html_page(comparison: Comparison, images: Mapping[str, bytes]) -> str:
     style = (files("pinnx.run") / "page.css").read_text(encoding="utf-8")
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        f"<section><h2>Settings</h2>{_html_table(*_cells(comparison))}</section>",
+        f"<section><h2>Settings</h2>{_html_table(*_cells(comparison), _left(comparison))}</section>",
         *figures,
         f"<section><h2>Not done</h2><ul>{missing}</ul></section>" if missing else "",
-        f"<section><h2>Members</h2>{_html_table(*_cells(comparison, members=True))}</section>",
+        f"<section><h2>Members</h2>{_html_table(*_cells(comparison, members=True), _left(comparison))}</section>",
     ]
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
@@ -111,6 +112,11 @@ def _cells(comparison: Comparison, *, members: bool = False) -> tuple[list[str],
         return ["member", *keys, "seed", *_ENTRY_HEADINGS], [_entry_row(entry, keys) for entry in comparison.entries]
     headings = ["done", f"mean {comparison.measure}", *_GROUP_HEADINGS[2:]]
     return [*keys, *headings], [_group_row(group, keys) for group in comparison.groups]
+
+
+def _left(comparison: Comparison) -> tuple[str, ...]:
+    """The headings of columns of words; figures stand on the right."""
+    return (*comparison.keys, "member", "state", "reason")
 
 
 def _group_row(group: Group, keys: Sequence[str]) -> list[str]:
@@ -142,10 +148,15 @@ def _missing(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in headings)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table class='results'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+def _html_table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> str:
+    sides = [" class='text'" if heading in left else "" for heading in headings]
+
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        pairs = zip(sides, texts, strict=True)
+        return "<tr>" + "".join(f"<{tag}{side}>{html.escape(cut(text))}</{tag}>" for side, text in pairs) + "</tr>"
+
+    head, body = cells("th", headings), "".join(cells("td", row) for row in rows)
+    return f"<div class='wide'><table class='results'><thead>{head}</thead><tbody>{body}</tbody></table></div>"
 
 
 def _exact(value: float | None) -> str:

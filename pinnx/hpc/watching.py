@@ -15,7 +15,7 @@ from rich.table import Table
 from pinnx.errors import InputError
 from pinnx.hpc import slurm
 from pinnx.hpc.states import Progress, State, progress_of, short, state_of
-from pinnx.hpc.sweep import Member, is_sweep, read_sweep
+from pinnx.hpc.sweep import Member, counted, is_sweep, read_sweep
 from pinnx.hpc.tables import cut
 from pinnx.run.directory import RunDirectory
 from pinnx.run.progress import duration, error_text
@@ -61,7 +61,7 @@ class Watch:
         states = {member.name: state_of(member) for member in sweep.members}
         counts = Counter(state for state, _ in states.values())
         told = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
-        lines = [f"{short(path)}: {len(sweep.members)} members, {told}"]
+        lines = [f"{short(path)}: {counted(len(sweep.members))}, {told}"]
         jobs = [job["job"] for job in slurm.submitted(sweep.batch)]
         waiting = slurm.queue(jobs)
         if waiting:
@@ -85,7 +85,10 @@ def _found(paths: Sequence[Path]) -> Iterator[Path]:
             inside = sorted(each for each in path.iterdir() if each.is_dir())
             yield from (each for each in inside if is_sweep(each) or RunDirectory(each).holds_run)
         else:
-            raise InputError("no such directory", file=path)
+            found = (
+                "expected the directory of a run or a sweep, found a file" if path.is_file() else "no such directory"
+            )
+            raise InputError(found, file=path)
 
 
 def _task(member: Member, members: Sequence[Member], jobs: Sequence[str], waiting: dict[str, str]) -> str:

@@ -106,12 +106,17 @@ def _losses(axes: Axes, position: np.ndarray, metrics: Mapping[str, np.ndarray])
             continue
         axes.plot(*shown, color=color, linewidth=0.5, alpha=0.3)
         axes.plot(*_thinned(position, smooth), color=color, linewidth=1.4 if index == 0 else 1.0, label=name)
-    every = np.concatenate([values[np.isfinite(values)] for values in curves.values()])
     _mark_switch(axes, position, metrics)
-    if len(every) and every.min() > 0:
+    scale_losses(axes, np.concatenate(list(curves.values())))
+
+
+def scale_losses(axes: Axes, losses: np.ndarray) -> None:
+    """A logarithmic axis; linear around zero where a loss is not positive, as estimates without bias can be."""
+    finite = losses[np.isfinite(losses)]
+    if len(finite) and finite.min() > 0:
         axes.set_yscale("log")
-    elif len(every) and np.abs(every).max() > 0:  # a loss whose estimate can be negative
-        smallest = float(np.quantile(np.abs(every[every != 0]), 0.05))
+    elif len(finite) and np.abs(finite).max() > 0:
+        smallest = float(np.quantile(np.abs(finite[finite != 0]), 0.05))
         axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(smallest)))  # ticks sit at powers of ten
 
 

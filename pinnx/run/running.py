@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -19,7 +19,7 @@ from pinnx.run.comparison_table import comparison_lines
 from pinnx.run.description import describe
 from pinnx.run.directory import RunDirectory, resolved_tables
 from pinnx.run.environment import environment, peak_memory
-from pinnx.run.files import write_json
+from pinnx.run.files import WriteError, write_json
 from pinnx.run.logs import LoggedRecorder, leaves, require_loggers
 from pinnx.run.loop import Clock, train
 from pinnx.run.progress import Progress, progress_for
@@ -55,7 +55,7 @@ class Manner:
         quiet: print nothing.
         figures: draw figures and write the report at the end; `pinnx report` makes them later.
         stop_on: signals that end the run at the next step boundary, besides SIGINT and SIGTERM.
-        prepare: called with the training before its first step; returns the one to run in its place.
+        prepare: called with the training before anything is written; returns the one to run in its place.
     """
 
     quiet: bool = False
@@ -87,7 +87,7 @@ def execute(
     run.require_free(sources)
     require_loggers(case)
     with use_threads(case.threads):
-        training = case.start(torch_device(case.device))
+        training = manner.prepare(case.start(torch_device(case.device)))
         with run.locked():
             run.require_free(sources)  # another process may have been quicker
             run.create(case, sources)
@@ -163,7 +163,7 @@ def _go_on(run: RunDirectory, case: Case, manner: Manner) -> Result:
     run.require_run()
     require_loggers(case)
     with run.locked(), use_threads(case.threads):
-        return _train(case, case.start(torch_device(case.device)), run, manner)
+        return _train(case, manner.prepare(case.start(torch_device(case.device))), run, manner)
 
 
 def _train(case: Case, training: Training, run: RunDirectory, manner: Manner) -> Result:
@@ -171,7 +171,6 @@ def _train(case: Case, training: Training, run: RunDirectory, manner: Manner) ->
     device = torch_device(case.device)
     recorder = DirectoryRecorder(run, checkpoint_every=case.output.checkpoint_every, keep=case.output.keep)
     clock = _restore(training, recorder, run)
-    training = manner.prepare(training)
     first = training.step_number
     run.add_session({**environment(case.seed, device), "from_step": first})
     write_json(run.problem, describe(case.equation))
@@ -190,6 +189,11 @@ def _train(case: Case, training: Training, run: RunDirectory, manner: Manner) ->
     except KeyboardInterrupt:
         logged.close(Outcome.STOPPED.value)
         return _interrupted(run, training)
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        with suppress(WriteError):  # the disk may be full
+            run.say(f"{Outcome.FAILED.value}: {reason}")
+        raise
     finally:
         progress.stop()
         logged.close(Outcome.FAILED.value)

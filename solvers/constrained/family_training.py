@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor
 
-from pinnx.errors import DivergedError, InputError, UnsupportedError
+from pinnx.errors import InputError, UnsupportedError
 from pinnx.expr import Atom
 from pinnx.family import HELD_OUT, Instances, open_data
 from pinnx.networks.base import NetworkSpec
@@ -95,20 +95,30 @@ class FamilyTraining(OuterTraining):
         self._references: tuple[Instances, Tensor] | None = None
         self._answers: dict[str, Tensor] | None = None
 
+    @property
+    def batch_sizes(self) -> dict[str, int]:
+        count, total = self.options.instances_per_step, self.options.instances
+        return {"instances": count if total is None else min(count, total)}
+
     def loss(self, generator: torch.Generator) -> OuterLoss:
-        instances = self._drawn(generator)
+        drawn = self._drawn(generator)
+        instances = drawn.rows(self.split.rows(len(drawn)))
         if self.step_number < self.options.warm_up:
             rows, ones = self._unconstrained(instances)
-            return OuterLoss(_terms(self.free, rows, ones))
+            return OuterLoss(_terms(self.free, rows, ones, len(instances) / len(drawn)))
         rows, omega, solved = self._solve(instances, generator)
-        metrics = {} if solved is None else constraint_metrics(solved)
-        if solved is not None:
-            sound = torch.tensor([status.ending is not Ending.NOT_FINITE for status in solved.statuses])
-            if not bool(sound.any()):
-                raise DivergedError(f"step {self.step_number + 1}: no instance is solved: {solved.statuses[0].message}")
-            if not bool(sound.all()):  # left out from the start: even a zero cotangent makes NaN of what is not finite
-                rows, omega, _ = self._solve(instances.rows(sound), generator)
-        return OuterLoss(_terms(self.operator, rows, omega), metrics)
+        if solved is None:
+            return OuterLoss(_terms(self.operator, rows, omega, len(instances) / len(drawn)))
+        metrics = constraint_metrics(solved, len(instances) / len(drawn))
+        sound = torch.tensor([status.ending is not Ending.NOT_FINITE for status in solved.statuses])
+        kept = int(sound.sum())
+        left_out = (len(instances) - kept) / len(drawn)
+        if not kept:
+            nothing = {each.name: torch.zeros((), dtype=torch.float64) for each in self.operator.field_rows.stated}
+            return OuterLoss(nothing, metrics, left_out, f"no instance is solved: {solved.statuses[0].message}")
+        if left_out:  # from the start: even a zero cotangent makes NaN of what is not finite
+            rows, omega, _ = self._solve(instances.rows(sound), generator)
+        return OuterLoss(_terms(self.operator, rows, omega, kept / len(drawn)), metrics, left_out)
 
     def _solve(self, instances: Instances, generator: torch.Generator) -> tuple[list[Rows], Tensor, Solved | None]:
         basis = self.operator.basis(self.network, instances, self.size)  # type: ignore[arg-type]
@@ -187,10 +197,10 @@ class FamilyTraining(OuterTraining):
         )
 
 
-def _terms(operator: Operator, rows: list[Rows], omega: Tensor) -> dict[str, Tensor]:
-    """The mean square of each weighted residual, by name."""
+def _terms(operator: Operator, rows: list[Rows], omega: Tensor, part: float) -> dict[str, Tensor]:
+    """The mean square of each weighted residual over some instances, times their part of the batch."""
     found = zip(operator.field_rows.stated, operator.residuals(rows, omega), strict=True)
-    return {stated.name: (residual.square() * stated.weight).mean() for stated, residual in found}
+    return {stated.name: (residual.square() * stated.weight).mean() * part for stated, residual in found}
 
 
 def setting_of(options: HardConstraint, problem: Problem) -> Setting:

@@ -81,18 +81,26 @@ class PointTraining(OuterTraining):
         self.notes = (note, f"{options.basis} coefficients solve {rows} rows at each step", *self._reasons)
         self._tests: TestSet | None = None
 
+    @property
+    def batch_sizes(self) -> dict[str, int]:
+        conditions = {"condition_points": self.options.condition_points} if self.problem.conditions else {}
+        return {"loss_points": self.options.loss_points, **conditions}
+
     def loss(self, generator: torch.Generator) -> OuterLoss:
         solved = self.solve()
         self.omega = solved.omega.detach()
         fresh = self._draw(self.options.loss_points, self.options.condition_points, generator)
         terms = {}
-        for (name, expr, weight), points in zip(self.residuals, self._points_of(fresh), strict=True):
+        for (name, expr, weight), whole in zip(self.residuals, self._points_of(fresh), strict=True):
+            points = whole.rows(self.split.rows(len(whole)))
             forms = basis_forms(self.estimator, self.basis, points, atoms(expr), self.options.basis)
             values = {atom: torch.einsum("b...j,bj->...", form.double(), solved.omega) for atom, form in forms.items()}
             residual = Evaluator(points.to(torch.float64), values)(expr)
-            terms[name] = weight * residual.square().mean()
+            terms[name] = weight * residual.square().mean() * (len(points) / len(whole))
             self.network_evaluations += len(points)
-        return OuterLoss(terms, constraint_metrics(solved))
+        part = self.split.rows(len(fresh[0]))  # every process solves for the coefficients, alike
+        share = (part.stop - part.start) / len(fresh[0])
+        return OuterLoss(terms, {name: share * value for name, value in constraint_metrics(solved).items()})
 
     def solve(self) -> Solved:
         """The coefficients for the network as it is, differentiable in its parameters.
@@ -169,10 +177,15 @@ class PointTraining(OuterTraining):
         return self._tests
 
 
-def constraint_metrics(solved: Solved) -> dict[str, float]:
-    """What is worth a line of the solve: root mean square of the constraint's residual, iterations, failures."""
+def constraint_metrics(solved: Solved, part: float = 1.0) -> dict[str, float]:
+    """What is worth a line of the solve: root mean square of the constraint's residual, iterations, failures.
+
+    Args:
+        solved: of some instances.
+        part: of the batch that these are; means are multiplied by it.
+    """
     return {
-        "constraint": float(solved.residual_norm.mean()),
-        "constraint_iterations": float(solved.iterations.double().mean()),
+        "constraint": part * float(solved.residual_norm.mean()),
+        "constraint_iterations": part * float(solved.iterations.double().mean()),
         "constraint_failures": float((~solved.ok).sum()),
     }

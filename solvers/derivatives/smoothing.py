@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, cast, final
 
 import torch
 from torch import Tensor
@@ -220,11 +220,31 @@ class _Draw:
         return (tail(self.center + step * direction) - tail(self.center - step * direction)) / (2 * step)
 
     def _second_difference(self, atom: SecondOrder, f: Tensor) -> Tensor:
-        """(g, n, m): means over the groups of (f₊ + f₋ − 2f)/σ² along random directions in the frame."""
-        frame, sigma = self._frame(atom), self.options.sigma
-        v = random_directions(self.options.law, self.sets, self._shape(1)[1], frame.rank, self.generator, f)
-        pairs = self._pairs(sigma * frame.embed(v))
-        return self._means((pairs[0] + pairs[1] - 2 * f) / sigma**2)
+        """(g, n, m): means over the groups of (f₊ + f₋ − 2f)/σ² along random directions in the frame.
+
+        Directions of its own for each point are drawn for as many points at a time as the memory allows.
+        """
+        frame, n = self._frame(atom), len(self.points)
+        size = self.total * max(frame.rank, self.center.shape[-1]) * self.center.element_size()
+        rows = n if self.options.noise == "shared" else max(1, int(self.options.memory * 1e9 / size))
+        if rows >= n:
+            return self._along_random(self.center, f, frame, self.generator)
+        device, parts = self.center.device, list[Tensor]()
+        for center, values in zip(self.center.split(rows), f.split(rows), strict=True):
+            # a seed, so that the backward pass can draw them again
+            seed = int(torch.randint(2**62, (), generator=self.generator, device=device))
+            part = checkpoint(self._again, center, values, frame, seed, use_reentrant=False)
+            parts.append(cast("Tensor", part))
+        return torch.cat(parts, 1)
+
+    def _again(self, center: Tensor, f: Tensor, frame: Frame, seed: int) -> Tensor:
+        return self._along_random(center, f, frame, torch.Generator(center.device).manual_seed(seed))
+
+    def _along_random(self, center: Tensor, f: Tensor, frame: Frame, generator: torch.Generator) -> Tensor:
+        sigma, shared = self.options.sigma, self.options.noise == "shared"
+        v = random_directions(self.options.law, self.sets, 1 if shared else len(center), frame.rank, generator, f)
+        shift = sigma * frame.embed(v)
+        return self._means((self._tail(center, shift) + self._tail(center, -shift) - 2 * f) / sigma**2)
 
     def _exact_gradient(self, output: int) -> Tensor:
         """The gradient where only a vector will do: by one backward pass, exact and without randomness."""
@@ -347,12 +367,12 @@ class _Draw:
         """The tail at center + shift, (K, n, m), each of them (K or 1, n or 1, h); a center may be (n, h).
 
         By chunks of samples, which are computed again for the backward pass, so that what the network makes of
-        samples × points × width is never larger than the memory allows. (Noise of its own for each point, and the
-        sites of Stein's derivatives along vectors in the row space, are of that size in any case.)
+        samples × points × width is never larger than the memory allows. (With Stein's weights noise of its own for
+        each point, and the sites of derivatives along vectors in the row space, are of that size in any case.)
         """
         center = center if center.ndim == 3 else center[None]
         shift = center.new_zeros(1, 1, 1) if shift is None else shift
-        count, size = max(len(center), len(shift)), len(self.points) * center.shape[-1] * center.element_size()
+        count, size = max(len(center), len(shift)), center.shape[-2] * center.shape[-1] * center.element_size()
         chunk = max(1, int(self.options.memory * 1e9 / max(size, 1)))
         if chunk >= count:
             return self._values(center, shift)
@@ -361,7 +381,7 @@ class _Draw:
         return torch.cat([checkpoint(self._values, *parts, use_reentrant=False) for parts in chunks])
 
     def _values(self, center: Tensor, shift: Tensor) -> Tensor:
-        hidden = (center + shift).expand(-1, len(self.points), -1)
+        hidden = (center + shift).expand(-1, center.shape[1], -1)
         return self.network.tail(hidden.reshape(-1, hidden.shape[-1])).reshape(*hidden.shape[:2], -1)
 
     def _means(self, values: Tensor) -> Tensor:

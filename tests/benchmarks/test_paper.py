@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,7 @@ def paper() -> ModuleType:
 
 
 def test_every_published_row_is_there(paper: ModuleType) -> None:
+    assert len(set(paper.GOALS) & set(paper.ROWS)) == len(paper.GOALS) == 13
     assert list(paper.ROWS) == [f"{name} {d}" for name, dimensions in PUBLISHED.items() for d in dimensions]
     for name, row in paper.ROWS.items():
         assert row.equation.dimension == int(name.split()[-1])
@@ -87,6 +89,29 @@ def test_a_run_of_few_steps_and_its_page(paper: ModuleType, monkeypatch: pytest.
     assert Counter(each["steps"] for each in results) == {4: 6, 2: 2}
     assert all(each["baselines"]["affine"] for each in results)
     page = paper.page(results)
-    assert "Not reached with so few steps: Burgers 5" in page
-    assert "| Burgers 5 | 1.00e-02 | 1.00e-09 |" in page
+    assert "Not reached with so few steps: Burgers 5" in page.replace("\n", " ")
+    assert "| Burgers 5 * | 1.00e-02 | 1.00e-09 |" in page
     assert "reduced variants" in page
+    assert all(f"{error:.1e}" in page for error in results[0]["baselines"].values())
+
+
+def test_only_what_is_corrected_and_has_all_seeds_counts(paper: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = paper.Row(paper.Burgers(5), {"biased": 1.0, "unbiased-loss": 0.9})
+    monkeypatch.setattr(paper, "ROWS", {"Burgers 5": row})
+
+    def result(method: str, seed: int, error: float, switched_at: int | None) -> dict[str, Any]:
+        trivial = dict.fromkeys(("zero", "constant", "affine"), 1.0)
+        common = {"row": "Burgers 5", "samples": 4, "steps": 9, "cpu_seconds": 1.0, "baselines": trivial}
+        return {**common, "method": method, "seed": seed, "relative_l2": error, "switched_at": switched_at}
+
+    unbiased = [result("unbiased", seed, error, 0) for seed, error in ((1, 0.3), (2, 0.1), (3, 0.9))]
+    biased = [result("biased", seed, 0.01, None) for seed in (1, 2, 3)]
+    for hybrid, expected in (
+        ([result("hybrid", 1, 0.01, 5)], "3.0"),  # of one seed
+        ([result("hybrid", seed, 0.01, None if seed == 2 else 5) for seed in (1, 2, 3)], "3.0"),  # not corrected
+        ([result("hybrid", seed, 0.1, 5) for seed in (1, 2, 3)], "9.0"),
+    ):
+        page = paper.page(unbiased + biased + hybrid)
+        cells = [cell.strip() for cell in next(line for line in page.splitlines() if "| Burgers" in line).split("|")]
+        assert cells[5:8] == ["3.00e-01 (9.00e-01)", cells[6], expected]
+        assert cells[6].endswith("†") == (hybrid[-1]["relative_l2"] == 0.01 and len(hybrid) == 3)

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pinnx.cli import main
-from pinnx.run import running
+from pinnx.run import read_metrics, running
+from pinnx.solvers.pinn import PinnTraining
+from tests.small import POISSON
 
-CASE = """\
+CASE = f"""\
 title = "A small one"
 seed = 8117
-
-[equation]
-name = "poisson"
-dimension = 2
-
-[network]
-kind = "mlp"
-width = 6
-depth = 2
-
-[solver]
-kind = "pinn"
-steps = 6
-points = 8
-condition_points = 8
+{POISSON}steps = 6
 precision = "float64"
-
 [output]
 directory = "run"
 every = 2
@@ -129,6 +117,24 @@ def test_a_run_of_the_users_equation_can_be_moved(folder: Path, capsys: pytest.C
 def test_quiet_is_quiet(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["resume", "run", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_signal_of_choice_stops_a_run_which_goes_on_by_itself(folder: Path, capsys, monkeypatch) -> None:
+    original = PinnTraining.step
+
+    def step(self: PinnTraining) -> dict[str, float]:
+        if self.step_number == 3:
+            signal.raise_signal(signal.SIGUSR1)
+        return original(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PinnTraining, "step", step)
+        words = ["solve", "small.toml", "--output", "other", "--quiet", "--stop-on", "USR1"]
+        assert main(words) == 3
+    assert "SIGUSR1 ended the run after step 4 of 6" in capsys.readouterr().err
+    assert main([*words, "--resume"]) == 0
+    found, whole = (read_metrics(folder / name / "metrics.h5") for name in ("other", "run"))
+    assert found["loss"].tolist() == whole["loss"].tolist()
 
 
 @pytest.mark.parametrize(

@@ -8,22 +8,12 @@ from pathlib import Path
 import pytest
 
 from pinnx.cli import main
+from tests.small import POISSON
 
-CASE = """\
+CASE = f"""\
 title = "Tiny"
 seed = 8117
-[equation]
-name = "poisson"
-dimension = 2
-[network]
-kind = "mlp"
-width = 4
-depth = 2
-[solver]
-kind = "pinn"
-steps = 5
-points = 8
-condition_points = 8
+{POISSON}steps = 5
 [output]
 every = 2
 """

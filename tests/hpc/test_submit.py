@@ -125,15 +125,21 @@ while :; do sleep 0.05; done
 
 
 @pytest.mark.parametrize(
-    ("scontrol", "requeue", "said"),
+    ("scontrol", "requeue", "said", "early"),
     [
-        (True, True, "requeue 4711"),
-        (False, True, "there is no scontrol here to requeue the job"),
-        (True, False, ""),
+        (True, True, "requeue 4711", False),
+        (True, True, "requeue 4711", True),
+        (False, True, "there is no scontrol here to requeue the job", False),
+        (True, False, "", False),
     ],
 )
-def test_a_script_that_is_out_of_time(call: Call, folder: Path, scontrol: bool, requeue: bool, said: str) -> None:
-    """The batch system's signal becomes a TERM for pinnx, whose exit code 3 is the job's; scontrol may be missing."""
+def test_a_script_that_is_out_of_time(
+    call: Call, folder: Path, scontrol: bool, requeue: bool, said: str, early: bool
+) -> None:
+    """The batch system's signal becomes a TERM for pinnx, whose exit code 3 is the job's; scontrol may be missing.
+
+    The signal may also come before the script knows the number of the process that it has started.
+    """
     tools = folder / "node"
     tools.mkdir()
     for name in ("bash", "sleep"):
@@ -145,7 +151,8 @@ def test_a_script_that_is_out_of_time(call: Call, folder: Path, scontrol: bool, 
         (tools / "scontrol").chmod(0o755)
     (folder / "site.toml").write_text('command = "pinnx"\nsignal = "USR2@60"\n')
     words = ["--site", "site.toml", "--dry-run", *(["--requeue"] if requeue else [])]
-    (folder / "job.sh").write_text(call("submit", "tiny.toml", *words)[1])
+    script = call("submit", "tiny.toml", *words)[1]
+    (folder / "job.sh").write_text(script.replace("\npinnx=$!", "\nsleep 1\npinnx=$!") if early else script)
     with subprocess.Popen(
         [str(tools / "bash"), "job.sh"],
         env={"PATH": str(tools), "SLURM_JOB_ID": "4711"},
@@ -232,9 +239,18 @@ def test_the_same_list_runs_here(call: Call, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("time", "seconds"),
-    [("30", 1800), ("1:30", 90), ("2:00:00", 7200), ("1-12", 129_600), ("1-12:30", 131_400), ("1-0:0:5", 86_405)],
+    [
+        ("30", 1800),
+        ("1:30", 90),
+        ("2:00:00", 7200),
+        ("1-12", 129_600),
+        ("1-12:30", 131_400),
+        ("1-0:0:5", 86_405),
+        ("0", None),
+        ("unlimited", None),
+    ],
 )
-def test_slurm_s_notation_of_time(time: str, seconds: int) -> None:
+def test_slurm_s_notation_of_time(time: str, seconds: int | None) -> None:
     assert seconds_of(time) == seconds
 
 

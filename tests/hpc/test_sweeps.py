@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -20,7 +21,7 @@ import pytest
 
 import pinnx
 from pinnx.hpc.local import run_locally, tally
-from pinnx.hpc.states import State, state_of
+from pinnx.hpc.states import State, progress_of, state_of
 from pinnx.hpc.sweep import Sweep, make_sweep, read_sweep
 from pinnx.run import RunDirectory, read_metrics
 from pinnx.run.locks import lock
@@ -122,6 +123,34 @@ def test_status_is_read_from_files(finished: Sweep, call: Call) -> None:
     assert "6/6" in call("status", run.path)[1]
     with run.locked():
         assert "running" in call("status", run.path)[1]
+
+
+def test_a_run_that_goes_on_tells_loss_error_and_time_left(finished: Sweep) -> None:
+    run = finished.members[2].run
+    rows = read_metrics(run.metrics)
+    with run.locked():
+        found = progress_of(run)
+    assert (found.state, found.step, found.total) == (State.RUNNING, 6, 6)
+    assert found.loss == rows["loss"][-1]
+    assert found.error == rows["relative_l2"][-1]
+    assert found.seconds == rows["seconds"][-1]
+    assert dataclasses.replace(found, total=15).left == pytest.approx(1.5 * found.seconds)
+
+
+def test_draws_and_values_that_go_together_are_listed_before_anything_is_written(call: Call, folder: Path) -> None:
+    drawn = ("--random", "solver.optimizer.learning_rate=log:1e-4:1e-2", "--samples", "3")
+    words = ("sweep", "tiny.toml", "--zip", "network.width=4,8", "--zip", "network.depth=3,2", *drawn, "--dry-run")
+    code, output, errors = call(*words)
+    assert code == 0, errors
+    *lines, count = output.splitlines()
+    assert count == "6 members"
+    shapes = [("network.width=4" in line, "network.depth=3" in line) for line in lines]
+    assert shapes.count((True, True)) == shapes.count((False, False)) == 3
+    rates = {float(line.partition("learning_rate=")[2].split()[0]) for line in lines}
+    assert len(rates) == 3
+    assert all(1e-4 <= rate <= 1e-2 for rate in rates)
+    assert not (folder / "runs").exists()
+    assert call(*words)[1] == output
 
 
 @pytest.mark.parametrize("name", ["mine", "alone"])

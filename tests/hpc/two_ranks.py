@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,94 +15,53 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pinnx.case import Case, parse_case
+from pinnx.family import Instances
 from pinnx.hpc.gram import SplitJacobian
 from pinnx.hpc.parallel import Leader, follow, joined
 from pinnx.hpc.rank_split import RankSplit
 from pinnx.hpc.ranks import current_ranks
 from pinnx.run import Manner
+from pinnx.solvers.constrained.family_training import FamilyTraining
 from pinnx.solvers.natural import LeastSquares
 from pinnx.solvers.split import Split
+from tests.hpc.rank_cases import CASE, CONSTRAINED, FEW, MISTAKES, PRODUCTS, SAMPLES, SCENARIOS, SMOOTHING
 
 torch.set_num_threads(1)
-
-CASE = """
-seed = 52_361
-device = "cpu"
-[equation]
-name = "{equation}"
-dimension = 4
-[network]
-kind = "mlp"
-width = 16
-depth = 2
-[solver]
-kind = "pinn"
-{steps}
-points = 37
-condition_points = 13
-precision = "float64"
-evaluate_every = 1000
-{solver}
-"""
-
-SMOOTHING = '[solver.derivatives]\nkind = "smoothing"\nsamples = 8\nsigma = 0.05\n'
-SPRING, ENGD = ('[solver.optimizer]\nkind = "' + kind + '"\n' for kind in ("spring", "engd"))
-STAGES = '[[solver.stage]]\nsteps = 20\n[[solver.stage]]\nsteps = 8\noptimizer.kind = "spring"'
-SCENARIOS: dict[str, tuple[str, str, int]] = {
-    "adam": ("allen-cahn", "", 60),
-    "adam, soft conditions": ("poisson", "", 60),
-    "clipped": ("allen-cahn", "clip_gradient = 0.5", 30),
-    "sobol points": ("allen-cahn", 'sampling = "sobol"', 30),
-    "lbfgs": ("allen-cahn", '[solver.optimizer]\nkind = "lbfgs"\niterations = 5', 4),
-    "ssbroyden": ("allen-cahn", '[solver.optimizer]\nkind = "ssbroyden"', 10),
-    "rad": ("allen-cahn", 'resample_every = 6\n[solver.resampling]\nkind = "rad"\npool = 4', 30),
-    "importance, weights": (
-        "poisson",
-        '[solver.resampling]\nkind = "importance"\n[[solver.weighting]]\nkind = "gradient-norm"\nevery = 7',
-        30,
-    ),
-    "smoothing, differences": ("allen-cahn", SMOOTHING + 'correction = "unbiased-loss"', 40),
-    "smoothing, stein": ("allen-cahn", SMOOTHING + 'weights = "stein"\ncorrection = "biased"', 40),
-    "smoothing, hybrid": ("allen-cahn", SMOOTHING + "switch_at = 15", 40),
-    "hutchinson": ("allen-cahn", '[solver.derivatives]\nkind = "hutchinson"\nsamples = 4\ncorrection = "biased"', 40),
-    "engd": ("allen-cahn", ENGD, 12),
-    "spring": ("allen-cahn", SPRING, 20),
-    "spring, soft conditions": ("poisson", SPRING, 12),
-    "spring, no search": ("allen-cahn", SPRING + 'search = "none"\nlearning_rate = 0.05', 20),
-    "spring, gradients": ("hjb-lqg", SPRING, 12),
-    "spring, dense": ("allen-cahn", SPRING + '[solver.derivatives]\nkind = "autodiff"', 12),
-    "adam, then spring": ("allen-cahn", STAGES, 28),
-    "sdgd": ("allen-cahn", '[solver.derivatives]\nkind = "sdgd"\nsamples = 2\ncorrection = "biased"', 40),
-}
-#: Options of smoothing with its samples split: one group, several, many, and Stein's weights in groups of two or more.
-SAMPLES = {
-    "biased": 'correction = "biased"',
-    "two groups": 'correction = "unbiased-loss"',
-    "many groups": 'law = "rademacher"\ncorrection = "unbiased"',
-    "hybrid": "switch_at = 15",
-    "stein": 'weights = "stein"\ncorrection = "biased"',
-}
-MISTAKES = ("means of means", "noise of its own", "a direction of its own")
-#: Equation, derivatives, width: layer by layer with and without the first layer's basis, and from the whole Jacobian.
-PRODUCTS = (
-    ("allen-cahn", "taylor", 8),
-    ("allen-cahn", "taylor", 64),
-    ("hjb-lqg", "taylor", 8),
-    ("poisson", "taylor", 16),
-    ("poisson", "autodiff", 8),
-)
 
 
 def case_of(name: str) -> Case:
     """The case of a scenario."""
+    if name in CONSTRAINED:
+        return parse_case(CONSTRAINED[name][0])
     equation, solver, steps = SCENARIOS[name]
     stated = "" if "stage" in solver else f"steps = {steps}"  # stages state their own
-    return parse_case(CASE.format(equation=equation, solver=solver, steps=stated))
+    text = CASE.format(equation=equation, solver=solver, steps=stated)
+    if FEW in name:
+        text = text.replace("width = 16", "width = 4").replace("points = 37", "points = 97")
+    return parse_case(text)
 
 
 def start(case: Case) -> Any:
     """Its training at step 0."""
-    return case.solver.start(case.equation.problem(), case.network, seed=case.seed, device=torch.device("cpu"))
+    return case.start(torch.device("cpu"))
+
+
+@contextmanager
+def spoiled(name: str) -> Iterator[None]:
+    """Some instances of each step have no solution, where the scenario says so."""
+    _, bad, _ = CONSTRAINED[name]
+    draw = FamilyTraining._drawn
+
+    def drawn(self: FamilyTraining, generator: torch.Generator) -> Instances:
+        instances = draw(self, generator)
+        instances.inputs["g"][bad] = math.nan
+        return instances
+
+    FamilyTraining._drawn = drawn  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        FamilyTraining._drawn = draw  # type: ignore[method-assign]
 
 
 def trained(training: Any) -> tuple[list[float], Tensor]:
@@ -133,21 +94,37 @@ def together(name: str, ranks: Any) -> dict[str, float] | None:
     }
 
 
+def constrained(name: str, ranks: Any) -> dict[str, float] | None:
+    """The same with hard constraints."""
+    with spoiled(name):
+        return together(name, ranks)
+
+
 def planted(mistake: str, ranks: Any) -> dict[str, float] | None:
     """The same with a mistake in the split."""
-    saved = RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint
-    names = {"noise of its own": "smoothing, differences", "a direction of its own": "spring"}
+    saved = RankSplit.rows, RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint, SplitJacobian.normal
+    names = {
+        "noise of its own": "smoothing, differences",
+        "a direction of its own": "spring",
+        "normal equations of its own": f"engd, {FEW}",
+        "shares that overlap": "instances, soft",
+    }
     if mistake == "means of means":
         RankSplit.weighted = lambda self, terms, batch: {k: v / ranks.count for k, v in terms.items()}  # type: ignore
     elif mistake == "a direction of its own":
         SplitJacobian.adjoint = lambda self, rows: ranks.count * self.share.adjoint(rows[self.exchange.own])  # type: ignore
+    elif mistake == "shares that overlap":
+        RankSplit.rows = lambda self, count: slice(0, count)  # type: ignore[method-assign]
+    elif mistake == "normal equations of its own":
+        SplitJacobian.normal = lambda self: ranks.count * self.share.normal()  # type: ignore[method-assign]
     elif mistake == "noise of its own":
         own = torch.Generator().manual_seed(1000 + ranks.rank)
         RankSplit.noise = lambda self, generator: own  # type: ignore[method-assign]
     try:
         return together(names.get(mistake, "adam"), ranks)
     finally:
-        RankSplit.weighted, RankSplit.noise, SplitJacobian.adjoint = saved  # type: ignore[method-assign]
+        RankSplit.rows, RankSplit.weighted, RankSplit.noise, *rest = saved  # type: ignore[method-assign]
+        SplitJacobian.adjoint, SplitJacobian.normal = rest  # type: ignore[method-assign]
 
 
 def samples(name: str, ranks: Any) -> dict[str, float] | None:
@@ -204,6 +181,9 @@ class SameSeeds(Split):
         self.training.seed_of_step = int(torch.randint(2**62, (), generator=generator))
         return generator
 
+    def rows(self, count: int) -> slice:
+        return slice(0, count)
+
     def share(self, batch: Any) -> Any:
         return batch
 
@@ -218,7 +198,7 @@ class SameSeeds(Split):
 
 
 def products(equation: str, derivatives: str, width: int, ranks: Any) -> dict[str, float]:
-    """How far K = J Jᵀ, J p, Jᵀ v and the residuals of two shares are from those of the whole."""
+    """How far K = J Jᵀ, Jᵀ J, J, J p, Jᵀ v and the residuals of two shares are from those of the whole."""
     text = CASE.format(equation=equation, solver=f'[solver.derivatives]\nkind = "{derivatives}"', steps="steps = 1")
     training = start(
         parse_case(text.replace("width = 16", f"width = {width}").replace("dimension = 4", "dimension = 40"))
@@ -241,6 +221,8 @@ def products(equation: str, derivatives: str, width: int, ranks: Any) -> dict[st
     rows = torch.randn(len(order), generator=draw, dtype=torch.float64)
     pairs = {
         "gram": (shared.jacobian.gram(), whole.jacobian.gram()[order][:, order]),
+        "normal": (shared.jacobian.normal(), whole.jacobian.normal()),
+        "rows": (shared.jacobian.rows(), whole.jacobian.rows()[order]),
         "apply": (shared.jacobian.apply(direction), whole.jacobian.apply(direction)[order]),
         "adjoint": (shared.jacobian.adjoint(rows[order]), whole.jacobian.adjoint(rows)),
         "residuals": (shared.residuals, whole.residuals[order]),
@@ -271,6 +253,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     with joined(ranks):
         run: dict[str, Callable[[], Any]] = {name: lambda name=name: together(name, ranks) for name in SCENARIOS}
+        run |= {name: lambda name=name: constrained(name, ranks) for name in CONSTRAINED}
         run |= {f"samples {each}": lambda each=each: samples(each, ranks) for each in SAMPLES}
         run |= {each: lambda each=each: planted(each, ranks) for each in MISTAKES}
         run |= {" ".join(map(str, each)): lambda each=each: products(*each, ranks) for each in PRODUCTS}

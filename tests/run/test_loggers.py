@@ -19,28 +19,18 @@ from pinnx.loggers import Log, Logger, Session
 from pinnx.run import Manner, RunDirectory, execute, read_metrics, resume
 from pinnx.solvers.base import Training
 from pinnx.solvers.pinn import PinnTraining
+from tests.small import POISSON
 
-CASE = """
+CASE = f"""
 title = "a case with a logger"
 seed = 71_993
 device = "cpu"
-[equation]
-name = "poisson"
-dimension = 2
-[network]
-kind = "mlp"
-width = 6
-depth = 2
-[solver]
-kind = "pinn"
-steps = 24
-points = 8
-condition_points = 8
+{POISSON}steps = 24
 precision = "float64"
 [output]
 every = 2
 checkpoint_every = 10
-loggers = [{{ kind = "{kind}" }}]
+loggers = [{{{{ kind = "{{kind}}" }}}}]
 """
 MANNER = Manner(quiet=True, figures=False)
 

@@ -27,7 +27,7 @@ from pinnx.expr import (
 )
 from pinnx.networks import Mlp
 from pinnx.networks.base import Network
-from pinnx.solvers.derivatives import Hutchinson, Sdgd, Smoothing
+from pinnx.solvers.derivatives import Hutchinson, Sdgd, Smoothing, smoothing
 from pinnx.solvers.derivatives.sampled import SampledEstimator
 
 U = Unknown("u")
@@ -158,6 +158,46 @@ def test_the_variance_falls_like_one_over_the_samples(estimator: SampledEstimato
         assert slope == pytest.approx(-1, abs=0.1), str(atom)
 
 
+def test_derivatives_in_space_do_not_see_the_noise_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All evaluations of an x-derivative share their time (eq. 28): of a function of time alone they have no noise."""
+    generator = torch.Generator().manual_seed(SEED)
+    network = Mlp(width=6, depth=2).build(4, 1, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        network.first_affine()[0][:, :3] = 0  # type: ignore[index]
+    points = Points(torch.rand(4, 4, generator=generator, dtype=torch.float64), Coordinates.of(x=3, t=0))
+    space = atoms(laplacian(U) + directional(U, x) + total(grad(U)))
+    estimator = Smoothing(sigma=0.3, sigma_time=0.5, weights="stein", space="full", samples=8)
+
+    def largest() -> list[float]:
+        with torch.no_grad():
+            drawn = estimator.draw(network, points, (*atoms(dt(U)), *space), generator, [8] * 50)
+        assert float(drawn[atoms(dt(U))[0]].std()) > 0.1
+        return [float(drawn[atom].abs().max()) for atom in space]
+
+    assert max(largest()) < 1e-12
+
+    def turned(self, space: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """The planted mistake: the antithetic partner turns the sign of the time, too."""
+        return self._tail(self.center, time + space), self._tail(self.center, -time - space)
+
+    monkeypatch.setattr(smoothing._Draw, "_pairs", turned)
+    assert min(largest()) > 0.1
+
+
+def test_noise_of_its_own_for_each_point_averages_out_over_the_batch() -> None:
+    """Noise that the points share does not: of estimates at n equal points the mean is as noisy as one of them."""
+    h, point = quadratic()
+    n, generator = 25, torch.Generator().manual_seed(SEED)
+    batch = Points(point.tensor.expand(n, -1), point.coordinates)
+    for kind in (Smoothing, Hutchinson):
+        variances = {}
+        for noise in ("shared", "per-point"):
+            drawn = kind(law="rademacher", noise=noise).draw(Quadratic(h), batch, [LAPLACIAN], generator, [4] * 2000)
+            variances[noise] = float(drawn[LAPLACIAN].detach().mean(1).var())
+        assert variances["shared"] == pytest.approx(2 * squared(off_diagonal(h)) / 4, rel=0.15)
+        assert variances["per-point"] == pytest.approx(2 * squared(off_diagonal(h)) / (4 * n), rel=0.15)
+
+
 @pytest.mark.parametrize("k", [1, 3, 7])
 def test_orthogonal_signs_do_not_see_the_diagonal(k: int) -> None:
     """In as many dimensions as a Hadamard matrix has rows."""
@@ -201,6 +241,7 @@ def test_the_default_has_the_lowest_variance_per_network_evaluation(d: int) -> N
     points = Points(torch.randn(8, d, generator=generator, dtype=torch.float64), Coordinates.of(x=d))
     stein = [Smoothing(samples=16, weights="stein", space=a, baseline=b) for a, b in product(SPACES, BASELINES)]
     others = [Smoothing(samples=16, law=a, space=b) for a, b in product(("orthogonal", "rademacher"), SPACES)]
+    others.append(Smoothing(samples=16, noise="per-point"))  # which is as noisy at every single point
     noise = {}
     for each in (Smoothing(samples=16), *stein, *others):
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -18,6 +19,9 @@ ESTIMATORS = {
     "differences": Smoothing(),
     "stein": Smoothing(weights="stein"),
     "hutchinson": Hutchinson(),
+    "differences per point": Smoothing(noise="per-point"),
+    "stein per point": Smoothing(weights="stein", noise="per-point"),
+    "hutchinson per point": Hutchinson(noise="per-point"),
 }
 
 
@@ -38,9 +42,8 @@ def peak(estimator: SampledEstimator, d: int) -> int:
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_samples_cost_the_same_memory_in_every_dimension(name: str) -> None:
-    kind = type(ESTIMATORS[name])
-    options = {"weights": "stein"} if name == "stein" else {}
-    peaks = {(k, d): peak(kind(samples=k, **options), d) for k in (64, 256) for d in DIMENSIONS}
+    chosen = ESTIMATORS[name]
+    peaks = {(k, d): peak(replace(chosen, samples=k), d) for k in (64, 256) for d in DIMENSIONS}  # type: ignore[type-var]
     low, high = (peaks[256, d] - peaks[64, d] for d in DIMENSIONS)
     assert low > 0
     assert high <= 1.02 * low
@@ -49,15 +52,19 @@ def test_samples_cost_the_same_memory_in_every_dimension(name: str) -> None:
     assert peaks[256, DIMENSIONS[1]] < 8 * POINTS * 256 * DIMENSIONS[1] / 4, "a tensor of points × samples × d"
 
 
-@pytest.mark.parametrize("weights", ["difference", "stein"])
-def test_a_memory_budget_is_kept(weights: Literal["difference", "stein"]) -> None:
+@pytest.mark.parametrize(
+    ("weights", "noise"), [("difference", "shared"), ("stein", "shared"), ("difference", "per-point")]
+)
+def test_a_memory_budget_is_kept(
+    weights: Literal["difference", "stein"], noise: Literal["shared", "per-point"]
+) -> None:
     """Of samples × points × width, which is 4 MB here, at one time a part that fits; the rest is made again."""
     generator = torch.Generator().manual_seed(7_004_119)
     network = Mlp(width=WIDTH, depth=3).build(50, 1, generator=generator, dtype=torch.float64)
     points = Points(torch.randn(POINTS, 50, generator=generator, dtype=torch.float64), Coordinates.of(x=49, t=0))
     u, peaks = Unknown("u"), []
     for memory in (1.0, 1e-4):
-        estimator = Smoothing(samples=800, weights=weights, memory=memory)
+        estimator = Smoothing(samples=800, weights=weights, noise=noise, memory=memory)
 
         def work(estimator: Smoothing = estimator) -> None:
             values = estimator.estimate(network, points, atoms(laplacian(u) + dt(u)), generator)
@@ -67,3 +74,35 @@ def test_a_memory_budget_is_kept(weights: Literal["difference", "stein"]) -> Non
     full = 8 * 800 * POINTS * WIDTH
     assert peaks[0] > 6 * full
     assert peaks[1] < 0.8 * full  # directions, their images in the hidden layer, and a chunk
+
+
+@pytest.mark.parametrize("law", ["orthogonal", "rademacher"])
+def test_noise_of_its_own_for_each_point_is_drawn_in_parts(law: Literal["orthogonal", "rademacher"]) -> None:
+    """In all coordinates: no tensor of points × samples × d; and the backward pass draws what the forward pass drew."""
+    d, samples = 2000, 16
+    generator = torch.Generator().manual_seed(3_771_209)
+    network = Mlp(width=8, depth=2, activation="sin").build(d, 1, generator=generator, dtype=torch.float64)
+    points = Points(torch.randn(POINTS, d, generator=generator, dtype=torch.float64), Coordinates.of(x=d))
+    (atom,) = wanted = atoms(laplacian(Unknown("u")))
+    estimator = Smoothing(samples=samples, law=law, space="full", noise="per-point", sigma=0.3, memory=5e-4)
+    whole = 8 * POINTS * samples * d
+
+    def estimate(seed: int = 5) -> torch.Tensor:
+        return estimator.estimate(network, points, wanted, torch.Generator().manual_seed(seed))[atom]
+
+    def work() -> None:
+        torch.autograd.grad(estimate().square().sum(), list(network.parameters()), allow_unused=True)
+
+    assert peak_bytes(work, torch.device("cpu")) < 0.6 * whole
+    assert not torch.equal(estimate(5), estimate(6))
+    # a central difference of the same draw, against the gradient
+    weight = network.first_affine()[0]  # type: ignore[index]
+    (slope,) = torch.autograd.grad(estimate().square().sum(), weight)
+    move, step = torch.randn(weight.shape, generator=generator, dtype=torch.float64), 1e-4
+    values = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            weight += sign * step * move
+            values.append(float(estimate().square().sum()))
+            weight -= sign * step * move
+    assert (values[0] - values[1]) / (2 * step) == pytest.approx(float((slope * move).sum()), rel=1e-4)
