@@ -276,7 +276,7 @@ def _busy(call: Any) -> float:
     return time.process_time() - start
 
 
-def _wall(call: Any, calls: int = 3) -> float:
+def _wall(call: Any, calls: int = 2) -> float:
     """The median of seconds of the clock, after a first call that is not counted."""
     call()
     found = []
@@ -292,7 +292,8 @@ def render(result: dict[str, Any]) -> str:
     lines = [
         f"Measured on {result['date']} ({result['machine']}, PyTorch {result['torch']}); {result['coefficients']} "
         "basis functions; processor seconds of a training step · of an inference (largest memory of a step); behind a "
-        "name the iterations of the slowest instance at each size, with a star where one did not converge.",
+        "name the iterations of the slowest instance at each size, with a star where one did not converge."
+        + result.get("note", ""),
         "",
     ]
     for equation in EQUATIONS:

@@ -51,6 +51,9 @@ class HardConstraint(Solver):
     precision: Literal["float32", "float64"] = option("float64", "floating-point format of the network")
     optimizer: Optimizer = option(Adam, "how the parameters of the basis move")
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
+    warm_up: int = option(
+        0, "instances: first steps without a constraint, on the sum of the basis functions", at_least(0)
+    )
     evaluate_every: int = option(200, "steps between measurements of the error", at_least(1))
     blocks: int | tuple[int, ...] = option(2, "instances: blocks of a mixture along each axis, space first, then time")
     coupling: Coupling = option(Windows, "instances: how the blocks of a mixture hang together")
@@ -75,13 +78,18 @@ class HardConstraint(Solver):
     space: SpaceScheme = option(
         "auto", "instances: derivatives along periodic axes: spectral (auto), or three-point differences (compact)"
     )
+    basis_derivatives: Literal["grid", "exact"] = option(
+        "grid", "instances: derivatives of the basis: on the grid, or exact ones of a network of the coordinates"
+    )
     points: int = option(512, "one problem: points where the equation must hold, drawn once", at_least(1))
     loss_points: int = option(512, "one problem: fresh points of the loss, per step", at_least(1))
     condition_points: int = option(
         128, "one problem: points of each soft condition, in the constraint and in the loss", at_least(1)
     )
     sampling: Literal["uniform", "sobol"] = option("uniform", "one problem: how points are drawn")
-    derivatives: DerivativeEstimator = option(Auto, "one problem: how derivatives of the basis are obtained")
+    derivatives: DerivativeEstimator = option(
+        Auto, "how derivatives of the basis are obtained, of instances where they are exact"
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -94,6 +102,8 @@ class HardConstraint(Solver):
     def start(self, problem: Problem, network: NetworkSpec, *, seed: int, device: torch.device) -> Training:
         if problem.instances is not None:
             return FamilyTraining(self, problem, network, seed=seed, device=device)
+        if self.warm_up:
+            raise UnsupportedError("solver.warm_up is for families of instances, and the equation has none")
         if self.method != "single":
             raise UnsupportedError(
                 f'the equation has no instances, so solver.method must be "single", not {self.method!r}: '

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, final
@@ -33,6 +32,7 @@ from pinnx.solvers.split import Split, Whole
 from pinnx.solvers.system import ResidualSystem, require_single
 from pinnx.solvers.training.adam import Adam
 from pinnx.solvers.training.base import Optimizer, Situation
+from pinnx.solvers.training.snapshot import snapshot
 from pinnx.solvers.training.stages import Leg, Stage, legs_of
 from pinnx.solvers.weighting.base import Circumstances, Weighting
 
@@ -121,7 +121,11 @@ class PinnTraining(Training):
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         calls: list[dict[str, float]] = []
-        undo = self._snapshot() if self.leg.optimizer.fixed_points and not self.leg.optimizer.restores else None
+        undo = (
+            snapshot(self.trainable, self.optimizer)
+            if self.leg.optimizer.fixed_points and not self.leg.optimizer.restores
+            else None
+        )
 
         def closure() -> Tensor:
             loss, metrics = self._loss_and_gradient()
@@ -278,19 +282,6 @@ class PinnTraining(Training):
             stochastic=self.system.estimator.stochastic,
             coordinates=self.problem.domain.coordinates.total,
         )
-
-    def _snapshot(self) -> Callable[[], None]:
-        """A function that undoes a step of an optimizer that moves the parameters between evaluations."""
-        parameters = [parameter.detach().clone() for parameter in self.trainable]
-        memory = copy.deepcopy(self.optimizer.state_dict())
-
-        def undo() -> None:
-            with torch.no_grad():
-                for parameter, old in zip(self.trainable, parameters, strict=True):
-                    parameter.copy_(old)
-            self.optimizer.load_state_dict(memory)
-
-        return undo
 
     def _test_set(self) -> TestSet:
         if self._tests is None:

@@ -8,10 +8,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from pinnx.errors import UnsupportedError
-from pinnx.networks.grid import GridNetwork, GridNetworkSpec
+from pinnx.networks.grid import GridNetworkSpec, PointwiseGridNetwork, Ports
 from pinnx.networks.layers import linear
-from pinnx.networks.mlp import Mlp, MlpNetwork
+from pinnx.networks.mlp import Mlp
 from pinnx.options import at_least, check_limits, option
 
 _POOLS = {
@@ -21,7 +20,7 @@ _POOLS = {
 }
 
 
-class EncodedNetwork(GridNetwork):
+class EncodedNetwork(PointwiseGridNetwork):
     """(x, instance) ↦ MLP(x, tanh(E s)), with s the means of the known fields over a few cells of each axis.
 
     Attributes:
@@ -29,29 +28,17 @@ class EncodedNetwork(GridNetwork):
             coordinates any estimator gives.
     """
 
-    def __init__(self, spec: EncodedMlp, known: int, outputs: int, axes: int, generator: torch.Generator, dtype):
+    def __init__(self, spec: EncodedMlp, ports: Ports, generator: torch.Generator, dtype: torch.dtype):
         super().__init__()
-        self.axes, self.cells = axes, spec.cells
-        self.encoder = linear(known * spec.cells**axes, spec.code, generator, dtype)
-        self.body: MlpNetwork = spec.perceptron.build(axes + spec.code, outputs, generator=generator, dtype=dtype)
+        self.axes, self.cells = len(ports.periodic), spec.cells
+        self.encoder = linear(ports.known * spec.cells**self.axes, spec.code, generator, dtype)
+        self.body = spec.perceptron.build(self.axes + spec.code, ports.outputs, generator=generator, dtype=dtype)
 
     def code(self, known: Tensor) -> Tensor:
         """The codes (B, code) of instances (B, c, *grid)."""
         known = known.to(self.encoder.weight.dtype)
         means = _POOLS[self.axes](known, self.cells)
         return torch.tanh(self.encoder(means.flatten(1)))
-
-    def inputs(self, known: Tensor, coordinates: Tensor) -> Tensor:
-        """What `body` takes: coordinates (n, D) and codes, in (B n, D + code), instance by instance."""
-        code = self.code(known)
-        rows = (code.shape[0], coordinates.shape[0])
-        parts = [coordinates.to(code.dtype).expand(*rows, -1), code[:, None].expand(*rows, -1)]
-        return torch.cat(parts, -1).flatten(0, 1)
-
-    def forward(self, known: Tensor, coordinates: Tensor) -> Tensor:
-        grid = coordinates.shape[1:]
-        values = self.body(self.inputs(known, coordinates.flatten(1).T))
-        return values.unflatten(0, (known.shape[0], -1)).movedim(-1, 1).unflatten(2, grid)
 
 
 @final
@@ -84,17 +71,5 @@ class EncodedMlp(GridNetworkSpec):
         """The perceptron's own options."""
         return Mlp(width=self.width, depth=self.depth)
 
-    def build_on_grid(
-        self,
-        known: int,
-        outputs: int,
-        periodic: tuple[bool, ...],
-        *,
-        generator: torch.Generator,
-        dtype: torch.dtype,
-    ) -> EncodedNetwork:
-        if not 1 <= len(periodic) <= 3:
-            raise UnsupportedError(
-                f"the network 'encoded-mlp' is for grids of 1, 2 or 3 axes; this one has {len(periodic)}"
-            )
-        return EncodedNetwork(self, known, outputs, len(periodic), generator, dtype)
+    def _built(self, ports: Ports, generator: torch.Generator, dtype: torch.dtype) -> EncodedNetwork:
+        return EncodedNetwork(self, ports, generator, dtype)

@@ -10,8 +10,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from pinnx.errors import UnsupportedError
-from pinnx.networks.grid import GridNetwork, GridNetworkSpec
+from pinnx.networks.grid import GridNetwork, GridNetworkSpec, Ports
 from pinnx.networks.layers import ACTIVATIONS, linear
 from pinnx.options import at_least, check_limits, one_of, option
 
@@ -70,25 +69,18 @@ class SpectralConvolution(nn.Module):
 class FourierOperator(GridNetwork):
     """Lift to `width` fields, add a spectral and a pointwise part in each layer, project to the outputs."""
 
-    def __init__(
-        self,
-        spec: Fno,
-        known: int,
-        outputs: int,
-        periodic: tuple[bool, ...],
-        generator: torch.Generator,
-        dtype: torch.dtype,
-    ):
+    def __init__(self, spec: Fno, ports: Ports, generator: torch.Generator, dtype: torch.dtype):
         super().__init__()
+        periodic = ports.periodic
         self.periodic, self.padding, self.activation = periodic, spec.padding, ACTIVATIONS[spec.activation]
-        self.lift = linear(known + len(periodic), spec.width, generator, dtype)
+        self.lift = linear(ports.known + len(periodic), spec.width, generator, dtype)
         modes = (spec.modes,) * len(periodic)
         self.spectral = nn.ModuleList(
             SpectralConvolution(spec.width, modes, generator, dtype) for _ in range(spec.layers)
         )
         self.pointwise = nn.ModuleList(linear(spec.width, spec.width, generator, dtype) for _ in range(spec.layers))
         self.hidden = linear(spec.width, spec.projection, generator, dtype)
-        self.last = linear(spec.projection, outputs, generator, dtype)
+        self.last = linear(spec.projection, ports.outputs, generator, dtype)
 
     def forward(self, known: Tensor, coordinates: Tensor) -> Tensor:
         grid = coordinates.shape[1:]
@@ -135,15 +127,5 @@ class Fno(GridNetworkSpec):
     def __post_init__(self) -> None:
         check_limits(self)
 
-    def build_on_grid(
-        self,
-        known: int,
-        outputs: int,
-        periodic: tuple[bool, ...],
-        *,
-        generator: torch.Generator,
-        dtype: torch.dtype,
-    ) -> FourierOperator:
-        if not 1 <= len(periodic) <= 3:
-            raise UnsupportedError(f"the network 'fno' is for grids of 1, 2 or 3 axes; this one has {len(periodic)}")
-        return FourierOperator(self, known, outputs, periodic, generator, dtype)
+    def _built(self, ports: Ports, generator: torch.Generator, dtype: torch.dtype) -> FourierOperator:
+        return FourierOperator(self, ports, generator, dtype)

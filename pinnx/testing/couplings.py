@@ -229,10 +229,10 @@ class CouplingConformance(ABC):
             assert abs(along - difference) <= 1e-6 * scale, (excess, along, difference)
 
     def test_failed_instances_do_not_poison_the_others(self, coupling: Coupling, equation: str) -> None:
-        """One instance that is not finite, one whose basis is rank-deficient: said so, the others as without them."""
+        """One instance that is not finite, one whose basis is rank-deficient: said so, and coefficients, statuses and
+        gradients of the others are as without them."""
         mixture, rows, _ = self._problem(coupling, equation)
-        alone = mixture.solve(rows, OPTIONS)
-        broken = []
+        good, broken = [], []
         for each in rows:
             forms = {}
             for atom, form in each.forms.items():
@@ -241,15 +241,28 @@ class CouplingConformance(ABC):
                 forms[atom] = torch.cat([form, torch.full_like(form[:1], torch.nan), twin]).requires_grad_()
             offsets = {atom: torch.cat([offset, offset[:1], offset[:1]]) for atom, offset in each.offsets.items()}
             broken.append(replace(each, forms=forms, offsets=offsets))
-        solved = mixture.solve(broken, OPTIONS)
+            good.append(replace(each, forms={a: f.detach().clone().requires_grad_() for a, f in each.forms.items()}))
+        alone, solved = mixture.solve(good, OPTIONS), mixture.solve(broken, OPTIONS)
         endings = [status.ending for status in solved.statuses]
         assert endings[-2:] == [Ending.NOT_FINITE, Ending.RANK_DEFICIENT], solved.statuses
+        assert "not finite" in solved.statuses[-2].message
+        assert "singular value" in solved.statuses[-1].message
+        assert solved.statuses[: self.instances] == alone.statuses
         torch.testing.assert_close(solved.omega[: self.instances], alone.omega, rtol=1e-6, atol=1e-7)
         assert bool(solved.omega.isfinite().all())
-        solved.omega.square().sum().backward()
-        for each in broken:
-            gradients = [form.grad for form in each.forms.values() if form.grad is not None]
-            assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+        weights = self._draw(*solved.omega.shape, shift=7)
+        (solved.omega * weights).sum().backward()
+        (alone.omega * weights[: self.instances]).sum().backward()
+        for each, own in zip(broken, good, strict=True):
+            for atom, form in each.forms.items():
+                expected = own.forms[atom].grad
+                if form.grad is None or expected is None:
+                    assert form.grad is expected
+                    continue
+                torch.testing.assert_close(
+                    form.grad[: self.instances], expected, rtol=1e-6, atol=1e-7 * float(expected.abs().max())
+                )
+                assert not bool(form.grad[self.instances :].any()), "an instance that failed carries a gradient"
 
     def _problem(
         self, coupling: Coupling, equation: str, *, excess: float = 0.4, **basis: Tensor

@@ -9,9 +9,23 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from pinnx.errors import UnsupportedError
 from pinnx.expr import Atom, Points, Unknown
 from pinnx.networks.base import Network, NetworkSpec
 from pinnx.solvers.derivatives.base import DerivativeEstimator
+
+
+def require_not_stochastic(estimator: DerivativeEstimator) -> None:
+    """Refuse estimates that are drawn at random.
+
+    Raises:
+        UnsupportedError: these are.
+    """
+    if estimator.stochastic:
+        raise UnsupportedError(
+            f"the derivatives {estimator.kind!r} are estimates, and a constraint must hold exactly: use auto, "
+            "taylor or autodiff"
+        )
 
 
 def output(unknown: Unknown, column: int, size: int) -> Unknown:

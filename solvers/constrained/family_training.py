@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -9,10 +10,13 @@ import torch
 from torch import Tensor
 
 from pinnx.errors import InputError, UnsupportedError
+from pinnx.expr import Atom
 from pinnx.family import HELD_OUT, Instances, open_data
 from pinnx.networks.base import NetworkSpec
 from pinnx.networks.grid import GridNetworkSpec
 from pinnx.problem import Problem
+from pinnx.solvers.constrained.basis import require_not_stochastic
+from pinnx.solvers.constrained.exact_forms import require_exact
 from pinnx.solvers.constrained.examination import examine
 from pinnx.solvers.constrained.family_solution import FamilySolution, errors_of
 from pinnx.solvers.constrained.operator import Operator, Setting
@@ -55,6 +59,7 @@ class FamilyTraining(OuterTraining):
         trained = _trained(self.setting)
         self.operator = Operator(self.setting, trained)
         family = self.family = self.operator.family
+        self.free = Operator(replace(self.setting, method="soft"), trained) if options.warm_up else self.operator
         self.size = 1 if options.method == "soft" else options.basis
         probe = self.operator.features(family.numbered([0], seed))
         generator = torch.Generator(device).manual_seed(seed)
@@ -65,10 +70,18 @@ class FamilyTraining(OuterTraining):
             generator=generator,
             dtype=options.dtype,
         )
+        if self.setting.exact is not None:
+            require_exact(network, family, exact_data=self.setting.exact_data)
+            require_not_stochastic(self.setting.exact)
         rows = options.instances_per_step * sum(len(each.nodes) for each in self.operator.field_rows.stated)
         parameters = sum(parameter.numel() for parameter in network.parameters())
         situation = Situation(parameters, rows, options.precision, coordinates=family.grid.dimension)
         optimizer, reasons = choose_optimizer(options.optimizer, situation)
+        if options.warm_up and optimizer.fixed_points:
+            raise UnsupportedError(
+                f"the optimizer {optimizer.kind!r} needs one loss for the whole run, and solver.warm_up changes it: "
+                "use adam or soap"
+            )
         super().__init__(
             network,
             optimizer,
@@ -90,9 +103,12 @@ class FamilyTraining(OuterTraining):
     def loss(self, generator: torch.Generator) -> OuterLoss:
         drawn = self._drawn(generator)
         instances = drawn.rows(self.split.rows(len(drawn)))
+        if self.step_number < self.options.warm_up:
+            rows, ones = self._unconstrained(instances)
+            return OuterLoss(_terms(self.free, rows, ones, len(instances) / len(drawn)))
         rows, omega, solved = self._solve(instances, generator)
         if solved is None:
-            return OuterLoss(self._terms(rows, omega, len(instances) / len(drawn)))
+            return OuterLoss(_terms(self.operator, rows, omega, len(instances) / len(drawn)))
         metrics = constraint_metrics(solved, len(instances) / len(drawn))
         sound = torch.tensor([status.ending is not Ending.NOT_FINITE for status in solved.statuses])
         kept = int(sound.sum())
@@ -102,20 +118,24 @@ class FamilyTraining(OuterTraining):
             return OuterLoss(nothing, metrics, left_out, f"no instance is solved: {solved.statuses[0].message}")
         if left_out:  # from the start: even a zero cotangent makes NaN of what is not finite
             rows, omega, _ = self._solve(instances.rows(sound), generator)
-        return OuterLoss(self._terms(rows, omega, kept / len(drawn)), metrics, left_out)
-
-    def _terms(self, rows: list[Rows], omega: Tensor, part: float) -> dict[str, Tensor]:
-        """Mean squares over some instances, times their part of the batch."""
-        found = self.operator.residuals(rows, omega)
-        return {
-            stated.name: (residual.square() * stated.weight).mean() * part
-            for stated, residual in zip(self.operator.field_rows.stated, found, strict=True)
-        }
+        return OuterLoss(_terms(self.operator, rows, omega, kept / len(drawn)), metrics, left_out)
 
     def _solve(self, instances: Instances, generator: torch.Generator) -> tuple[list[Rows], Tensor, Solved | None]:
         basis = self.operator.basis(self.network, instances, self.size)  # type: ignore[arg-type]
         self.network_evaluations += len(instances)
         return self.operator.solve(basis, instances, generator)
+
+    def _unconstrained(self, instances: Instances) -> tuple[list[Rows], Tensor]:
+        """The rows of the sum of the basis functions: a network that solves roughly by itself is a good basis, while
+        least squares in a basis that knows nothing shrink the solution to the trial solution of f = 0."""
+        basis = self.free.basis(self.network, instances, self.size)  # type: ignore[arg-type]
+        self.network_evaluations += len(instances)
+        if isinstance(basis, Tensor):
+            whole: Tensor | dict[Atom, Tensor] = basis.sum(1, keepdim=True)
+        else:
+            whole = {atom: form.sum(-1, keepdim=True) for atom, form in basis.items()}
+        rows, ones, _ = self.free.solve(whole, instances, torch.Generator())
+        return rows, ones
 
     def evaluate(self) -> Errors:
         instances, reference = self.held_out()
@@ -177,6 +197,12 @@ class FamilyTraining(OuterTraining):
         )
 
 
+def _terms(operator: Operator, rows: list[Rows], omega: Tensor, part: float) -> dict[str, Tensor]:
+    """The mean square of each weighted residual over some instances, times their part of the batch."""
+    found = zip(operator.field_rows.stated, operator.residuals(rows, omega), strict=True)
+    return {stated.name: (residual.square() * stated.weight).mean() * part for stated, residual in found}
+
+
 def setting_of(options: HardConstraint, problem: Problem) -> Setting:
     """How the options turn a basis into a solution."""
     assert problem.instances is not None
@@ -194,6 +220,7 @@ def setting_of(options: HardConstraint, problem: Problem) -> Setting:
         options.train_until,
         options.time,
         options.space,
+        options.derivatives if options.basis_derivatives == "exact" else None,
     )
 
 

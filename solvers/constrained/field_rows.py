@@ -77,15 +77,16 @@ class FieldRows:
         self.given_atoms = input_atoms(*residuals)
         self.atoms = tuple(requests(atoms(*residuals), self.points))
 
-    def rows(self, basis: Tensor, instances: Instances) -> list[Rows]:
+    def rows(self, basis: Tensor | Mapping[Atom, Tensor], instances: Instances) -> list[Rows]:
         """The rows of some instances, and last those of the values at all nodes, which state nothing.
 
         Args:
-            basis: fields (B, N, outputs, *grid), those of f in u = offset + factor · f.
+            basis: fields (B, N, outputs, *grid), those of f in u = offset + factor · f; or the forms of all `atoms`.
             instances: B of them, on the family's grid.
         """
-        given = self._given(instances)
-        forms, offsets = self._at_nodes(self._trial(basis), given), self._offsets(instances, given)
+        given = self.given(instances)
+        forms = basis if isinstance(basis, Mapping) else self._at_nodes(self._trial(basis), given)
+        offsets = self._offsets(instances, given)
         result = []
         for each in [*self.stated, self._values]:
             at = slice(None) if len(each.nodes) == self.grid.size else each.nodes
@@ -123,7 +124,7 @@ class FieldRows:
                 result |= {atom: form.flatten(1, self.grid.dimension) for atom, form in found.items()}
         return result
 
-    def _given(self, instances: Instances) -> dict[Atom, Tensor]:
+    def given(self, instances: Instances) -> dict[Atom, Tensor]:
         """The atoms of inputs: (B, n), or (B, n, d)."""
         fields = self.family.input_fields(instances)
         result: dict[Atom, Tensor] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -14,7 +14,9 @@ from pinnx.expr import Atom, Evaluator, Points, Unknown, Value
 from pinnx.family import Grid, Instances
 from pinnx.networks.grid import GridNetwork
 from pinnx.problem import Equation
+from pinnx.solvers.constrained.exact_forms import Asked, exact_forms
 from pinnx.solvers.constrained.field_rows import FieldRows
+from pinnx.solvers.derivatives.base import DerivativeEstimator
 from pinnx.solvers.experts import InstanceStatus, LeastSquaresOptions, Mixture, Partition, Rows, Solved
 from pinnx.solvers.experts.couplings.base import Coupling
 from pinnx.solvers.experts.grid_atoms import SpaceScheme, TimeScheme
@@ -39,6 +41,7 @@ class Setting:
         until: last time with rows; None for all.
         time: scheme of derivatives in time.
         space: scheme of derivatives along periodic axes.
+        exact: gives exact derivatives of a basis that is a function of the coordinates; None for those on the grid.
     """
 
     equation: Equation
@@ -52,6 +55,7 @@ class Setting:
     until: float | None = None
     time: TimeScheme = "bdf2"
     space: SpaceScheme = "auto"
+    exact: DerivativeEstimator | None = None
 
 
 @final
@@ -105,12 +109,22 @@ class Operator:
             space=setting.space,
             requests=self._requests,
         )
-        self.coordinates = _scaled(self.grid, frame)
+        self.frame, self.coordinates = frame, _scaled(self.grid, frame)
 
-    def basis(self, network: GridNetwork, instances: Instances, size: int) -> Tensor:
-        """The basis fields of a network with N = `size`, (B, N, outputs, *grid)."""
-        fields = network(self.features(instances), self.coordinates)
-        return fields.unflatten(1, (size, self.family.outputs))
+    def basis(self, network: GridNetwork, instances: Instances, size: int) -> Tensor | Mapping[Atom, Tensor]:
+        """The basis fields of a network with N = `size`, (B, N, outputs, *grid); or their atoms, if they are exact."""
+        features = self.features(instances)
+        if self.setting.exact is None:
+            return network(features, self.coordinates).unflatten(1, (size, self.family.outputs))
+        asked = self.field_rows
+        return exact_forms(
+            network,
+            features,
+            self.frame,
+            Asked(asked.points, asked.atoms, asked.given(instances)),
+            size,
+            self.setting.exact,
+        )
 
     def features(self, instances: Instances) -> Tensor:
         """What the network sees of instances, (B, c, *grid): those of the family, and what is left of the equation by
@@ -127,12 +141,13 @@ class Operator:
         return torch.cat([known, self.grid.unflat(left)], 1)
 
     def solve(
-        self, basis: Tensor, instances: Instances, generator: torch.Generator
+        self, basis: Tensor | Mapping[Atom, Tensor], instances: Instances, generator: torch.Generator
     ) -> tuple[list[Rows], Tensor, Solved | None]:
         """The rows of `FieldRows.rows`, and the coefficients (B, E, N), differentiable in the basis."""
         rows = self.field_rows.rows(basis, instances)
         if self.setting.method == "soft":
-            return rows, basis.new_ones(len(basis), 1, basis.shape[1], dtype=torch.float64), None
+            ones = torch.ones(rows[0].batch, 1, rows[0].coefficients, dtype=torch.float64)
+            return rows, ones, None
         chosen = rows[:-1] if self.setting.points is None else self._sampled(rows[:-1], generator)
         solved = self.mixture.solve(chosen, self.setting.constraint)
         return rows, solved.omega, solved

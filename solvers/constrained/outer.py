@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -15,6 +13,7 @@ from pinnx.errors import DivergedError, UnsupportedError
 from pinnx.solvers.base import Training
 from pinnx.solvers.split import Split, Whole
 from pinnx.solvers.training.base import Optimizer, Situation
+from pinnx.solvers.training.snapshot import snapshot
 
 
 @final
@@ -80,7 +79,7 @@ class OuterTraining(Training):
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         calls: list[dict[str, float]] = []
-        undo = self._snapshot() if self.chosen.fixed_points else None
+        undo = snapshot(self.trainable, self.optimizer) if self.chosen.fixed_points else None
 
         def closure() -> Tensor:
             loss, metrics = self._loss_and_gradient()
@@ -168,19 +167,6 @@ class OuterTraining(Training):
                 f"step {self.step_number + 1}: {bad[-1]} is not finite ({values[bad[-1]]}); try a smaller "
                 "solver.optimizer.learning_rate, solver.clip_gradient = 1.0 or solver.precision = 'float64'"
             )
-
-    def _snapshot(self) -> Callable[[], None]:
-        """A function that undoes a step of an optimizer that moves the parameters between evaluations."""
-        parameters = [parameter.detach().clone() for parameter in self.trainable]
-        memory = copy.deepcopy(self.optimizer.state_dict())
-
-        def undo() -> None:
-            with torch.no_grad():
-                for parameter, old in zip(self.trainable, parameters, strict=True):
-                    parameter.copy_(old)
-            self.optimizer.load_state_dict(memory)
-
-        return undo
 
 
 def choose_optimizer(optimizer: Optimizer, situation: Situation) -> tuple[Optimizer, tuple[str, ...]]:

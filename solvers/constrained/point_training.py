@@ -11,7 +11,13 @@ from pinnx.errors import DivergedError, UnsupportedError
 from pinnx.expr import Evaluator, Expr, Points, atoms, has_unknown, with_explicit_values
 from pinnx.networks.base import NetworkSpec
 from pinnx.problem import Problem
-from pinnx.solvers.constrained.basis import Combination, CombinationSpec, basis_atoms, basis_forms
+from pinnx.solvers.constrained.basis import (
+    Combination,
+    CombinationSpec,
+    basis_atoms,
+    basis_forms,
+    require_not_stochastic,
+)
 from pinnx.solvers.constrained.outer import OuterLoss, OuterTraining, choose_optimizer
 from pinnx.solvers.errors import Errors, TestSet, baselines
 from pinnx.solvers.experts import Ending, Rows, Solved, solve_coefficients
@@ -61,11 +67,7 @@ class PointTraining(OuterTraining):
         self.residuals = self._residuals()
         every = atoms(*(expr for _, expr, _ in self.residuals))
         self.estimator, note = options.derivatives.choose(self.basis, basis_atoms(every, options.basis))
-        if self.estimator.stochastic:
-            raise UnsupportedError(
-                f"the derivatives {self.estimator.kind!r} are estimates, and a constraint must hold exactly: use auto, "
-                "taylor or autodiff"
-            )
+        require_not_stochastic(self.estimator)
         rows = sum(len(points) for points in self._points_of(self.chosen_points))
         super().__init__(
             self.basis,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pinnx.expr import Atom
-from pinnx.solvers.experts.elimination import Factor
+from pinnx.solvers.experts.elimination import ASSEMBLED, Factor
 from pinnx.solvers.experts.sharing import Sharing
 from pinnx.solvers.experts.structure import Structure
 from pinnx.solvers.experts.tables import Piece, Table, scatter
@@ -26,25 +26,33 @@ class Curvature:
         tables: of this process.
         pieces: the condensed rows of all processes at omega, with those of the ridge.
         omega: (B, E, N).
+        structure: of the mixture.
         sharing: this process among the others.
     """
 
-    def __init__(self, tables: Sequence[Table], pieces: Sequence[Piece], omega: Tensor, sharing: Sharing):
-        self.experts = omega.shape[1]
+    def __init__(
+        self, tables: Sequence[Table], pieces: Sequence[Piece], omega: Tensor, structure: Structure, sharing: Sharing
+    ):
+        self.experts, self.coefficients = omega.shape[1:]
         self._first = [(piece.experts, piece.rows[..., :-1]) for piece in pieces]
         self._second = []
         for table in tables:
             if table.linear:
                 continue
             experts = table.part.experts
-            size = experts.shape[1] * omega.shape[2]
+            size = experts.shape[1] * self.coefficients
             whole = omega.new_zeros(len(omega), len(experts), size, size)
             if not table.empty:
                 whole[:, table.part.groups] = _second_order(table, omega)
             self._second.append((experts, sharing.total(whole)))
+        # in one piece only what hangs together: what is not finite must not reach other experts as 0 times NaN
+        small = structure.parts == 1 and self.experts * self.coefficients <= ASSEMBLED
+        self._matrix = self._assembled(omega) if small else None
 
     def __call__(self, vector: Tensor) -> Tensor:
         """The product with a vector (B, E, N)."""
+        if self._matrix is not None:
+            return (self._matrix @ vector.flatten(1)[..., None]).view_as(vector)
         result = torch.zeros_like(vector)
         for experts, rows in self._first:
             moved = rows @ vector[:, experts].flatten(-2)[..., None]
@@ -53,6 +61,18 @@ class Curvature:
             moved = (matrix @ vector[:, experts].flatten(-2)[..., None])[..., 0]
             result = result + scatter(moved, experts, self.experts)
         return result
+
+    def _assembled(self, like: Tensor) -> Tensor:
+        """The whole Hessian of few coefficients, (B, E N, E N): products by groups would be many small ones."""
+        count, n = self.experts, self.coefficients
+        blocks = like.new_zeros(len(like), count * count, n, n)
+        products = [(experts, rows.mT @ rows) for experts, rows in self._first]
+        for experts, matrix in products + self._second:
+            pairs = experts[:, :, None] * count + experts[:, None, :]
+            width = experts.shape[1]
+            parts = matrix.unflatten(-1, (width, n)).unflatten(-3, (width, n)).transpose(-3, -2)
+            blocks.index_add_(1, pairs.flatten(), parts.flatten(1, 3))
+        return blocks.unflatten(1, (count, count)).transpose(2, 3).reshape(len(like), count * n, count * n)
 
 
 def _second_order(table: Table, omega: Tensor) -> Tensor:

@@ -9,15 +9,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from pinnx.solvers.experts.elimination import Factor, eliminate
+from pinnx.solvers.experts.elimination import Factor, eliminate, smallest_singular
 from pinnx.solvers.experts.hessian import Curvature, Preconditioner, solve_hessian
 from pinnx.solvers.experts.options import LeastSquaresOptions
 from pinnx.solvers.experts.sharing import Sharing
 from pinnx.solvers.experts.structure import Structure
 from pinnx.solvers.experts.tables import Piece, Table, condense, scatter
 
-#: Inverse iterations of the estimate of the smallest singular value.
-_INVERSE_ITERATIONS = 4
 #: Levenberg-Marquardt hands over to Newton where it promises less than this part of the cost: below, rounding hides
 #: whether a step helps.
 _HANDOVER = 1e-6
@@ -84,7 +82,7 @@ class Minimizer:
         tables: without history, in float64.
         structure: of the same tables.
         options: of the solve.
-        start: first coefficients, (B, E, N).
+        start: first coefficients, (B, E, N), where it is linearized first.
         sharing: this process among those that solve together.
     """
 
@@ -98,18 +96,22 @@ class Minimizer:
     ):
         self.tables, self.structure, self.options, self.sharing = list(tables), structure, options, sharing
         self.linear = all(table.linear for table in tables)
-        self.penalty = torch.zeros_like(start)
-        if options.ridge:
-            with torch.no_grad():
-                self.penalty = options.ridge * self._sum(lambda table: table.column_squares(start), start)
+        # that of the ridge belongs to the columns at the start, which the first linearization finds
+        self._penalty = None if options.ridge else torch.zeros_like(start)
 
     def instances(self, index: Tensor) -> Minimizer:
         """That of some instances."""
         result = object.__new__(Minimizer)
         result.tables = [table.instances(index) for table in self.tables]
         result.structure, result.options, result.linear = self.structure, self.options, self.linear
-        result.penalty, result.sharing = self.penalty[index], self.sharing
+        result._penalty, result.sharing = self.penalty[index], self.sharing
         return result
+
+    @property
+    def penalty(self) -> Tensor:
+        """That of the ridge on the square of each coefficient, (B, E, N)."""
+        assert self._penalty is not None, "there is none before the first linearization"
+        return self._penalty
 
     @property
     def own(self) -> list[Table]:
@@ -138,6 +140,8 @@ class Minimizer:
             gradient = gradient + scatter(condensed.gradient, table.experts, structure.experts)
             squares = squares + scatter(condensed.squares, table.experts, structure.experts)
         cost, gradient, squares, *whole = self._shared([cost, gradient, squares], pieces)
+        if self._penalty is None:
+            self._penalty = self.options.ridge * squares
         gradient, squares, cost = gradient + self.penalty * omega, squares + self.penalty, cost + self._ridge(omega)
         joined = [Piece(table.part.experts, rows) for table, rows in zip(self.tables, whole, strict=True)]
         if self.options.ridge:
@@ -185,15 +189,29 @@ class Minimizer:
         """Jᵀr, (B, E, N), without condensing the rows."""
         return self._sum(lambda table: table.gradient(omega).detach(), omega) + self.penalty * omega
 
+    def cost_and_slope(self, omega: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at once, since they share the residuals."""
+        cost, slope = omega.new_zeros(len(omega), self.structure.parts), torch.zeros_like(omega)
+        for table in self.own:
+            squares, gradient = table.squares_and_gradient(omega)
+            cost = cost + self.structure.of_groups(table, 0.5 * squares)
+            slope = slope + scatter(gradient, table.experts, self.structure.experts)
+        if self.sharing.count > 1:
+            flat = self.sharing.total(torch.cat([cost.flatten(), slope.flatten()]))
+            cost, slope = flat[: cost.numel()].view_as(cost), flat[cost.numel() :].view_as(slope)
+        return cost + self._ridge(omega), slope + self.penalty * omega
+
     def curvature(self, omega: Tensor, pieces: Sequence[Piece]) -> Curvature:
         """The full Hessian at some coefficients, with the condensed rows there."""
-        return Curvature(self.tables, pieces, omega, self.sharing)
+        return Curvature(self.tables, pieces, omega, self.structure, self.sharing)
 
     def only(self, parts: Tensor) -> Minimizer:
         """That of some components, (C,) bool; the others count nothing."""
         result = self.instances(torch.arange(len(self.penalty), device=parts.device))
         keep = [parts[self.structure.component[table.part.experts[:, 0]]] for table in self.tables]
-        result.tables = [table.some_groups(kept) for table, kept in zip(self.tables, keep, strict=True)]
+        # a table of none of these components would have no rows at all
+        kept = [(table, some) for table, some in zip(self.tables, keep, strict=True) if bool(some.any())]
+        result.tables = [table.some_groups(some) for table, some in kept]
         return result
 
 
@@ -206,31 +224,38 @@ def minimize(problem: Minimizer, start: Tensor) -> Minimum:
     """
     with torch.no_grad():
         solve = _solve_linear if problem.linear else _solve_nonlinear
-        omega, at, converged, iterations = solve(problem, start)
+        omega, at, converged, iterations, factor = solve(problem, start)
         finite = _finite(problem.structure, at) & problem.structure.per_part((~omega.isfinite()).sum(-1)).eq(0)
-        factor = problem.factor(at, problem.floor(omega))
-        singular = _smallest_singular(factor, problem.structure, omega)
+        factor = factor or problem.factor(at, problem.floor(omega))
+        singular = smallest_singular(factor, problem.structure, omega)
     return Minimum(omega, factor, at.scale, at.pieces, at.cost, converged & finite, finite, singular, iterations)
 
 
-def _solve_linear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Linearization, Tensor, Tensor]:
+#: Coefficients, the rows there, which components converged, iterations, and R at the end where it is known.
+_Ended = tuple[Tensor, Linearization, Tensor, Tensor, Factor | None]
+
+
+def _solve_linear(problem: Minimizer, start: Tensor) -> _Ended:
     """One least-squares solve, and its iterative refinement."""
     at = problem.linearize(start)
     factor = problem.factor(at, problem.floor(start))
     omega = start + factor.step() / at.scale
-    cost = problem.cost(omega)
+    cost, slope = problem.cost_and_slope(omega)
     for _ in range(2):
-        trial = omega - factor.solve(problem.slope(omega) / at.scale) / at.scale
-        moved = problem.cost(trial)
+        trial = omega - factor.solve(slope / at.scale) / at.scale
+        moved, after = problem.cost_and_slope(trial)
         better = moved < cost
-        omega = torch.where(better[:, problem.structure.component, None], trial, omega)
+        spread = better[:, problem.structure.component, None]
+        omega, slope = torch.where(spread, trial, omega), torch.where(spread, after, slope)
         cost = torch.where(better, moved, cost)
+        if not bool(better.any()):
+            break
     iterations = torch.ones(len(start), dtype=torch.long, device=start.device)
     # the Jacobian is the same everywhere; only the residual's column of the pieces is that of the start
-    return omega, replace(at, cost=cost, gradient=problem.slope(omega)), cost.isfinite(), iterations
+    return omega, replace(at, cost=cost, gradient=slope), cost.isfinite(), iterations, factor
 
 
-def _solve_nonlinear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Linearization, Tensor, Tensor]:
+def _solve_nonlinear(problem: Minimizer, start: Tensor) -> _Ended:
     """Levenberg-Marquardt, then Newton with the full Hessian: one is robust, the other quick at nonzero residuals."""
     omega, iterations = _levenberg_marquardt(problem, start)
     converged = torch.zeros(len(omega), problem.structure.parts, dtype=torch.bool, device=omega.device)
@@ -246,7 +271,7 @@ def _solve_nonlinear(problem: Minimizer, start: Tensor) -> tuple[Tensor, Lineari
         iterations += open_.any(1)
         at = problem.linearize(omega)
     converged |= _stationary(problem, at, omega)
-    return omega, at, converged, iterations
+    return omega, at, converged, iterations, None
 
 
 def _newton_step(problem: Minimizer, at: Linearization, omega: Tensor, open_: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -360,19 +385,3 @@ def _length(structure: Structure, at: Linearization, vector: Tensor) -> Tensor:
 def _finite(structure: Structure, at: Linearization) -> Tensor:
     bad = ~(at.gradient.isfinite() & at.scale.isfinite())
     return structure.per_part(bad.sum(-1)).eq(0) & at.cost.isfinite()
-
-
-def _smallest_singular(factor: Factor, structure: Structure, like: Tensor) -> Tensor:
-    """By inverse iteration, per component: an estimate from above that is seldom more than twice too large."""
-    generator = torch.Generator().manual_seed(716_093)
-    vector = torch.randn(like.shape[1:], generator=generator, dtype=torch.float64).to(like).expand_as(like)
-
-    def norm(values: Tensor) -> Tensor:
-        return structure.per_part(values.square().sum(-1)).sqrt()
-
-    inverse = norm(vector)
-    for _ in range(_INVERSE_ITERATIONS):
-        vector = vector / norm(vector)[:, structure.component, None]
-        vector = factor.solve(vector)
-        inverse = norm(vector)
-    return inverse.rsqrt()

@@ -13,7 +13,7 @@ from pinnx.errors import InputError, ShapeError
 from pinnx.expr import Atom, Points
 from pinnx.solvers.experts.couplings.base import Coupling
 from pinnx.solvers.experts.couplings.independent import Independent
-from pinnx.solvers.experts.grouping import Groups, Recipe, known_parts, mixed, table
+from pinnx.solvers.experts.grouping import Recipe, Sorted, group, known_parts, mixed, tables
 from pinnx.solvers.experts.layer import common_sizes, solve_tables
 from pinnx.solvers.experts.options import LeastSquaresOptions
 from pinnx.solvers.experts.partition import Partition
@@ -96,22 +96,24 @@ class Mixture:
             atoms: which.
             offsets: whether to add the offsets.
         """
-        members, recipes = self._placed(rows.points, atoms)
-        return mixed(rows, members, recipes, omega, offsets)
+        points = rows.points
+        members, recipes = self._placed(points, atoms)
+        placed = self._once(points, "placed", lambda: Sorted(group(members), len(points)))
+        return mixed(rows, placed, recipes, omega, offsets)
 
     def _stated(self, rows: Rows) -> list[Table]:
         points, size = rows.points, len(rows.points)
         members, recipes = self._placed(points, rows.atoms)
 
-        def sort() -> tuple[Groups, ...]:
-            return self.coupling.groups(self.partition, points, members, rows.role)
+        def sort() -> Sorted:
+            return Sorted(self.coupling.groups(self.partition, points, members, rows.role), size)
 
-        groups = self._once(points, ("groups", rows.role), sort)
+        placed = self._once(points, ("groups", rows.role), sort)
         residual, full = self._once(points, ("known", rows.residual), lambda: known_parts(rows.residual, points))
         weight = torch.as_tensor(rows.weight, dtype=torch.float64, device=points.tensor.device)
         weight = weight.expand(size) if weight.ndim == 0 else weight
         weight = weight.reshape(-1, size) * (self.coupling.share(self.partition, rows.role) / size)
-        return [table(residual, rows, each, weight, recipes, self.sharing, points=full) for each in groups]
+        return tables(residual, rows, placed, weight, recipes, self.sharing, points=full)
 
     def _placed(self, points: Points, atoms: Sequence[Atom]) -> tuple[Tensor, dict[Atom, Recipe]]:
         members = self._once(points, "members", lambda: self.coupling.members(self.partition, points))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, final
 
 import torch
@@ -85,10 +86,16 @@ class Table:
         form = next(iter(self.forms.values()))
         return form.shape[0], form.shape[1], form.shape[2]
 
-    @property
+    @cached_property
     def linear(self) -> bool:
         """Whether the residual is affine in the coefficients."""
         return is_linear(self.residual)
+
+    @cached_property
+    def _constant_slopes(self) -> dict[Atom, Tensor]:
+        """The slopes of a linear residual, which are the same everywhere."""
+        zeros = {atom: torch.zeros_like(form[..., 0]).flatten(1, 2) for atom, form in self.forms.items()}
+        return self._slopes(zeros, differentiable=False)[1]
 
     def detached(self) -> Table:
         """The same numbers, without history."""
@@ -183,8 +190,14 @@ class Table:
 
         Args:
             values: of the atoms of the unknowns.
-            differentiable: whether the results keep their history.
+            differentiable: whether the results keep their history, where there is any.
         """
+        differentiable &= torch.is_grad_enabled() or any(value.requires_grad for value in values.values())
+        if self.linear and not differentiable:
+            return self.evaluate(values), self._constant_slopes
+        return self._slopes(values, differentiable=differentiable)
+
+    def _slopes(self, values: Mapping[Atom, Tensor], *, differentiable: bool) -> tuple[Tensor, dict[Atom, Tensor]]:
         with torch.enable_grad():
             leaves = {
                 a: v if differentiable and v.requires_grad else v.detach().requires_grad_() for a, v in values.items()
@@ -214,6 +227,13 @@ class Table:
         values = self.values(omega)
         residual, slopes = self.slopes(values, differentiable=True)
         return self.pull_back({a: s * _like(residual, s) for a, s in slopes.items()})
+
+    def squares_and_gradient(self, omega: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighted sum of squares (B, G), and Jᵀr (B, G, m N), without history."""
+        batch, groups, size = self.shape
+        residual, slopes = self.slopes(self.values(omega))
+        squares = (residual.view(batch, groups, size).square() * self.weight).sum(-1)
+        return squares, self.pull_back({atom: slope * _like(residual, slope) for atom, slope in slopes.items()})
 
     def column_squares(self, omega: Tensor) -> Tensor:
         """The squared lengths of the columns of J, (B, G, m N), differentiable like `gradient`."""

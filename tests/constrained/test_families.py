@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pinnx.equations import Darcy, DiffusionSorption, NavierStokes
 from pinnx.errors import DivergedError, InputError, UnsupportedError
 from pinnx.expr import Unknown, Value
 from pinnx.family import HELD_OUT, relative_l2
 from pinnx.networks import EncodedMlp, Fno, Mlp
 from pinnx.run.making import make_data
 from pinnx.solvers.constrained.operator import Operator, Setting, partition_of
+from pinnx.solvers.derivatives import Hutchinson
 from pinnx.solvers.experts import Independent, Interface, LeastSquaresOptions, Windows
 from pinnx.solvers.hard_constraint import HardConstraint
 from pinnx.solvers.training.lbfgs import Lbfgs
@@ -228,3 +230,104 @@ def test_equal_blocks_keep_their_length_beyond_training():
     assert partition_of(grid, (1, 3), 0.6, None).edges[1] == pytest.approx((0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
     assert partition_of(grid, (1, 3), 0.6, 0.6).edges[1] == pytest.approx((0.0, 0.2, 0.4, 1.0))
     assert replace(setting(), until=0.5).until == 0.5
+
+
+def exact_training(equation, **options):
+    network = EncodedMlp(width=9, depth=2, code=3, cells=3)
+    return training(equation, network, known_values="rows", basis_derivatives="exact", blocks=(1, 2), **options)
+
+
+@pytest.mark.parametrize("equation", [DiffusionSorption(nodes=9, times=7, grading=2.0), Darcy(nodes=7)], ids=["t", "x"])
+def test_exact_derivatives_of_the_basis_are_those_of_autodiff(equation):
+    """Of the network itself in the coordinates, by nested differentiation in float64, on nodes of any spacing."""
+    run = exact_training(equation, method="single", basis=4, instances_per_step=2)
+    operator, instances = run.operator, run.family.numbered([0, 1], 71_203)
+    forms, network = operator.basis(run.network, instances, 4), run.network
+    code, points = network.code(operator.features(instances)), operator.grid.points()
+    ends = torch.tensor(operator.frame, dtype=torch.float64).T
+    assert set(forms) == set(operator.field_rows.atoms)
+    for b in range(2):
+        at = points.tensor.clone().requires_grad_()
+        scaled = 2 * (at - ends[0]) / (ends[1] - ends[0]) - 1
+        values = network.body(torch.cat([scaled, code[b].expand(len(at), -1)], 1))
+        for j in range(4):
+            slope = torch.autograd.grad(values[:, j].sum(), at, create_graph=True)[0]
+            second = [torch.autograd.grad(s.sum(), at, create_graph=True)[0][:, i] for i, s in enumerate(slope.T)]
+            for atom, form in forms.items():
+                columns = getattr(atom, "columns", None)
+                if isinstance(atom, Value):
+                    expected = values[:, j]
+                elif atom.rank:
+                    expected = slope
+                elif columns is None:  # the Laplacian
+                    expected = torch.stack(second).sum(0)
+                else:
+                    places = [operator.grid.axis(column) for column in columns]
+                    expected = slope[:, places[0]] if len(places) == 1 else second[places[0]]
+                torch.testing.assert_close(form[b, ..., j], expected, rtol=1e-10, atol=1e-12, msg=str(atom))
+
+
+def test_training_with_exact_derivatives_has_the_gradient_of_differences():
+    run = exact_training(DiffusionSorption(nodes=9, times=7, grading=2.0), method="mixture", basis=3)
+    parameter = run.network.encoder.weight
+
+    def loss():
+        return torch.stack(list(run.loss(torch.Generator().manual_seed(91_003)).terms.values())).sum()
+
+    (slope,) = torch.autograd.grad(loss(), parameter)
+    way = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(4_409), dtype=torch.float64)
+    moved = []
+    for size in (1e-4, -1e-4):
+        with torch.no_grad():
+            parameter += size * way
+            moved.append(float(loss()))
+            parameter -= size * way
+    assert float((slope * way).sum()) == pytest.approx((moved[0] - moved[1]) / 2e-4, rel=1e-5)
+    run.step()
+    finer = run.solution().operator(equation=DiffusionSorption(nodes=17, times=9, grading=2.0))
+    instances = finer.family.numbered([3], 5)
+    assert run.solution().solve(instances, equation=finer.setting.equation).values.shape == (1, 1, 17, 9)
+
+
+@pytest.mark.parametrize(
+    ("equation", "options", "says"),
+    [
+        (RING, {"known_values": "rows"}, "periodic along x1"),
+        (DiffusionSorption(nodes=9, times=7), {}, "factor of the trial solution"),
+        (
+            DiffusionSorption(nodes=9, times=7),
+            {"known_values": "rows", "network": NETWORK},
+            "encoded-mlp is a function",
+        ),
+        (NavierStokes(nodes=8, times=4), {"known_values": "rows", "blocks": 1}, "1 of 2 unknowns"),
+        (DiffusionSorption(nodes=9, times=7), {"known_values": "rows", "derivatives": Hutchinson()}, "hold exactly"),
+    ],
+    ids=["periodic", "trial", "fno", "stream function", "stochastic"],
+)
+def test_exact_derivatives_are_refused_with_the_reason(equation, options, says):
+    with pytest.raises(UnsupportedError, match=says):
+        training(equation, **{"network": EncodedMlp(width=5, cells=2), "basis_derivatives": "exact", **options})
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_warm_up_trains_the_sum_of_the_basis_without_a_constraint(exact):
+    """The loss of its steps is that of the method soft for the summed network; then the constraint takes over."""
+    equation = DiffusionSorption(nodes=9, times=7) if exact else RING
+    options = {"basis": 4, "steps": 5, "warm_up": 2, "known_values": "rows"}
+    if exact:
+        options |= {"network": EncodedMlp(width=9, depth=2, code=3, cells=3), "basis_derivatives": "exact"}
+    run = training(equation, **options)
+    instances = run._drawn(torch.Generator().manual_seed(17_921))
+    basis = run.operator.basis(run.network, instances, 4)
+    rows = run.operator.field_rows.rows(basis, instances)
+    ones = torch.ones(len(instances), len(run.operator.partition), 4, dtype=torch.float64)
+    expected = [
+        (residual.square() * stated.weight).mean()
+        for residual, stated in zip(run.operator.residuals(rows, ones), run.operator.field_rows.stated, strict=True)
+    ]
+    found = run.loss(torch.Generator().manual_seed(17_921))
+    # each expert is the same function here, so that gates and blocks change nothing
+    torch.testing.assert_close(list(found.terms.values()), expected, rtol=1e-6, atol=1e-9)
+    assert not found.metrics
+    solved = [("constraint" in run.step()) for _ in range(5)]
+    assert solved == [False, False, True, True, True]

@@ -132,6 +132,65 @@ def test_the_statuses_of_a_mixture_name_the_experts() -> None:
     assert "of expert 2 " in solved.statuses[0].message
 
 
+@pytest.mark.parametrize("factorization", ["qr", "gram"])
+def test_every_way_to_fail_in_one_batch(factorization: str) -> None:
+    """Each instance says its own reason; the sound one is solved, bit for bit the same whatever the others hold."""
+    rows = quadratic(batch=4)
+    form = rows.forms[Value(u)].clone()
+    form[1] = torch.nan
+    form[2, :, 1] = 2 * form[2, :, 0]
+    mixed = replace(rows, forms={Value(u): form.requires_grad_()})
+    options = LeastSquaresOptions(max_iterations=1, factorization=factorization)  # type: ignore[arg-type]
+    start = torch.cat([solve_coefficients([quadratic(batch=4)], LeastSquaresOptions()).omega[:3], random(1, 4) * 1e3])
+    solved = solve_coefficients([mixed], options, start=start)
+    assert [status.ending for status in solved.statuses] == [
+        Ending.CONVERGED,
+        Ending.NOT_FINITE,
+        Ending.RANK_DEFICIENT,
+        Ending.NOT_CONVERGED,
+    ]
+    for status, says in zip(solved.statuses, ("converged in", "not finite", "use more points", "raise"), strict=True):
+        assert says in status.message
+    assert solved.counts == dict.fromkeys(("converged", "not converged", "rank-deficient", "not finite"), 1)
+    others = replace(rows, forms={Value(u): torch.cat([form[:1], random(3, 30, 4, seed=2_903)]).detach()})
+    again = solve_coefficients([others], options, start=start)
+    torch.testing.assert_close(solved.omega[0], again.omega[0], rtol=1e-12, atol=1e-14)
+    solved.omega.sum().backward()
+    assert form.grad is not None
+    assert bool(form.grad.isfinite().all())
+    assert not bool(form.grad[1:3].any())
+
+
+def test_one_expert_that_fails_leaves_the_others_of_its_instance() -> None:
+    cut = Partition.uniform((0.0,), (1.0,), 3)
+    form = random(1, 60, 3)
+    points = Points(torch.linspace(0.0, 1.0, 60, dtype=torch.float64)[:, None], Coordinates.of(x=1))
+    rows = Rows(value(u) + value(u) ** 3 - sin(x[0]), points, {Value(u): form})
+    sound = Mixture(cut, Independent()).solve([rows], LeastSquaresOptions())
+    assert bool(sound.ok.all())
+    form = form.clone()
+    form[:, points.tensor[:, 0] > 0.7] = torch.inf
+    broken = Mixture(cut, Independent()).solve([replace(rows, forms={Value(u): form})], LeastSquaresOptions())
+    assert broken.statuses[0].ending is Ending.NOT_FINITE
+    assert "of expert 2:" in broken.statuses[0].message
+    torch.testing.assert_close(broken.omega[:, :2], sound.omega[:, :2], rtol=1e-8, atol=1e-10)
+
+
+def test_experts_that_are_done_leave_the_iteration() -> None:
+    """Blocks of very different size stand in different tables, of which some hold no open block after a while."""
+    cut = Partition(((0.0, 0.1, 0.3, 1.0),), (False,))
+    points = Points(torch.linspace(0.0, 1.0, 200, dtype=torch.float64)[:, None], Coordinates.of(x=1))
+    rows = Rows(value(u) ** 3 + value(u) - sin(x[0]), points, {Value(u): random(2, 200, 3)})
+    mixture, options = Mixture(cut, Independent()), LeastSquaresOptions()
+    solved = mixture.solve([rows], options)
+    for far in range(3):
+        start = solved.omega.clone()
+        start[:, far] += 3.0
+        again = mixture.solve([rows], options, start=start)
+        assert bool(again.ok.all())
+        torch.testing.assert_close(again.omega, solved.omega, rtol=1e-6, atol=1e-7)
+
+
 def test_a_custom_residual_works_on_batches() -> None:
     form = {Value(u): random(3, 30, 4) / 2}
     plain = Rows(value(u) ** 2 + value(u) - 0.3, line(), form)

@@ -13,7 +13,7 @@ from pinnx.errors import InputError
 from pinnx.expr import Atom, Biharmonic, Directional, Gradient, Partial, Points, SecondOrder, Unknown, Value
 from pinnx.options import check_limits, option, positive
 from pinnx.solvers.experts.couplings.base import Coupling
-from pinnx.solvers.experts.grouping import Recipe, group, table
+from pinnx.solvers.experts.grouping import Recipe, Sorted, group, tables
 from pinnx.solvers.experts.partition import Partition
 from pinnx.solvers.experts.rows import Rows
 from pinnx.solvers.experts.sharing import Sharing
@@ -73,14 +73,14 @@ class Interface(Coupling):
     ) -> list[Table]:
         """The jumps of some atoms across the faces of an axis, along which blocks have a length."""
         places, pairs = found
-        jumps = rows.at(places)
+        jumps, placed = rows.at(places), Sorted(group(pairs), len(places))
         result = []
         for atom, derivative in tied:
             if atom not in rows.forms:
                 raise InputError(f'the coupling "interface" ties {atom} at the faces and needs its form as well')
             weight = self.weight * length ** (2 * derivative) / len(places) * places.new_ones(1, len(places)).double()
             recipe: dict[Atom, Recipe] = {atom: ((atom, None),)}
-            result += [table(atom, jumps, each, weight, recipe, sharing, signs=(1.0, -1.0)) for each in group(pairs)]
+            result += tables(atom, jumps, placed, weight, recipe, sharing, signs=(1.0, -1.0))
         return result
 
     def _tied(self, atoms: Sequence[Atom], points: Points, axis: int) -> list[tuple[Atom, int]]:
