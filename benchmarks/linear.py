@@ -19,8 +19,6 @@ import itertools
 import json
 import os
 import platform
-import subprocess
-from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ import linear_models
 import linear_page
 import linear_rows
 import torch
+from origin import origin
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "linear.json"
@@ -90,15 +89,7 @@ def _group(row: str) -> str:
 
 
 def _circumstances() -> dict[str, Any]:
-    head = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True, check=False)
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit.stdout.strip(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, one thread",
-        "load": round(os.getloadavg()[0], 1),
-        "torch": torch.__version__,
-    }
+    return {**origin(), "machine": f"{_processor()}, {os.cpu_count()} cores, one thread"}
 
 
 def _processor() -> str:
