@@ -1,8 +1,14 @@
 """What a constraint costs: a training step and an inference of one constraint, and of mixtures, at the same points.
 
-    python benchmarks/experts_cost.py              # ten minutes; writes results/experts_cost.json and the page
-    python benchmarks/experts_cost.py --processes  # only the rows on two processes, on a quiet machine
+    python benchmarks/experts_cost.py              # ten minutes: what is not measured yet, or with an earlier layer
+    python benchmarks/experts_cost.py --equations heat --sizes 100 1024
+    python benchmarks/experts_cost.py --processes  # the same for the rows on two processes, on a quiet machine
+    python benchmarks/experts_cost.py --again      # measures what it is asked for, whatever is there
     python benchmarks/experts_cost.py --quick      # two small sizes, writes nothing
+
+`results/experts_cost.json` and the page are written after each equation and size, and with `--processes` after each
+run, so that a measurement that was stopped goes on where it was. Each row says when, where and with which state of the
+layer it was measured.
 
 The basis is a perceptron of the coordinates with 16 outputs whose fields on a grid are differentiated by central
 differences, as those of a network on grids are; four instances a step (one at the largest size); the equation is the
@@ -17,15 +23,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any
+
+from experts_cost_page import EQUATIONS, render
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -46,106 +52,130 @@ METHODS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "narrow windows, K = 16": ("windows", 4, {"overlap": 0.15}),
 }
 """Kind of coupling, blocks per axis, options of the coupling."""
-EQUATIONS = ("heat", "burgers")
 PAIRS = ("one constraint", "independent, K = 16", "interface, K = 16", "windows, K = 16")
 COEFFICIENTS, SEED = 16, 6_120_311
 
 
 def main() -> int:
     """Measure, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="two small sizes, write nothing")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--equations", nargs="+", choices=EQUATIONS, default=EQUATIONS)
+    sizes = [side**2 for side in SIDES]
+    parser.add_argument("--sizes", nargs="+", type=int, choices=sizes, default=sizes, help="numbers of points")
     parser.add_argument("--processes", action="store_true", help="measure only the rows on two processes")
+    parser.add_argument("--again", action="store_true", help="measure what is there, too")
     parser.add_argument("--page-only", action="store_true", help="write the page from the last measurement")
     asked = parser.parse_args()
     if asked.worker:
         print(json.dumps(worker(*json.loads(asked.worker))))
         return 0
     if asked.quick:
-        print(render({**_about(), "rows": rows(SIDES[:2], 1), "processes": []}))
+        print(render({"rows": [row for each in EQUATIONS for side in SIDES[:2] for row in rows(each, side, 1)]}))
         return 0
-    result = json.loads(JSON.read_text(encoding="utf-8")) if JSON.is_file() else {"processes": []}
     if asked.processes:
-        result["processes"] = pairs(asked.rounds)
+        measure_pairs(asked.rounds, max(asked.sizes), asked.again)
     elif not asked.page_only:
-        result = {**result, **_about(), "rows": rows(SIDES, asked.rounds)}
-    JSON.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}\n\n{render(result)}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-    print(render(result))
+        measure_rows(asked.equations, asked.sizes, asked.rounds, asked.again)
+    save(read())
+    print(render(read()))
     return 0
 
 
-def _about() -> dict[str, Any]:
+def read() -> dict[str, list[dict[str, Any]]]:
+    """What is measured so far."""
+    return json.loads(JSON.read_text(encoding="utf-8")) if JSON.is_file() else {"rows": [], "processes": []}
+
+
+def save(result: dict[str, Any]) -> None:
+    """Write the file of results, and the page."""
+    JSON.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}\n\n{render(result)}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+def layer() -> str:
+    """The state of the constraint layer: its tree in git, which is another one after each change to it."""
+    tree = ["git", "rev-parse", "--short", "HEAD:solvers/experts"]
+    return subprocess.run(tree, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def measure_rows(equations: list[str], sizes: list[int], rounds: int, again: bool) -> None:
+    """Measure and save equation by equation and size by size."""
+    for equation in equations:
+        for points in sorted(sizes):
+            known, mine = read(), (equation, points)
+            done = [row for row in known["rows"] if (row["equation"], row["points"]) == mine]
+            if not again and {row["method"] for row in done if row["layer"] == layer()} == set(METHODS):
+                continue
+            found = rows(equation, round(points**0.5), rounds)
+            save({**known, "rows": [row for row in known["rows"] if row not in done] + found})
+
+
+def rows(equation: str, side: int, rounds: int) -> list[dict[str, Any]]:
+    """All methods on one process; they take turns, so that a slow minute of the machine hits all of them."""
     import torch
-
-    return {
-        "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread a process",
-        "load": os.getloadavg()[0],
-        "torch": torch.__version__,
-        "coefficients": COEFFICIENTS,
-    }
-
-
-def rows(sides: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
-    """All rows on one process; the methods take turns, so that a slow minute of the machine hits all of them."""
-    import torch
+    from origin import origin
 
     from pinnx.solvers.live_memory import peak_bytes
 
     torch.set_num_threads(1)
+    where = {**origin(), "layer": layer(), "rounds": rounds}
+    tasks = {name: Task(equation, side, *method) for name, method in METHODS.items()}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in tasks}
+    memory = {name: peak_bytes(task.step, torch.device("cpu")) for name, task in tasks.items()}
+    for _ in range(rounds):
+        for name, task in tasks.items():
+            times[name].append((_busy(task.step), _busy(task.infer)))
     result = []
-    for equation in EQUATIONS:
-        for side in sides:
-            tasks = {name: Task(equation, side, *method) for name, method in METHODS.items()}
-            times: dict[str, list[tuple[float, float]]] = {name: [] for name in tasks}
-            memory = {name: peak_bytes(task.step, torch.device("cpu")) for name, task in tasks.items()}
-            for _ in range(rounds):
-                for name, task in tasks.items():
-                    times[name].append((_busy(task.step), _busy(task.infer)))
-            for name, task in tasks.items():
-                step, infer = zip(*times[name], strict=True)
-                row = {
-                    "equation": equation,
-                    "points": side**2,
-                    "instances": INSTANCES[side],
-                    "method": name,
-                    "step": statistics.median(step),
-                    "step_spread": [min(step), max(step)],
-                    "inference": statistics.median(infer),
-                    "memory": memory[name],
-                    "iterations": task.iterations,
-                    "converged": task.converged,
-                }
-                result.append(row)
-                print(row, file=sys.stderr, flush=True)
+    for name, task in tasks.items():
+        step, infer = zip(*times[name], strict=True)
+        row = {
+            "equation": equation,
+            "points": side**2,
+            "instances": INSTANCES[side],
+            "method": name,
+            "coefficients": COEFFICIENTS,
+            "step": statistics.median(step),
+            "step_spread": [min(step), max(step)],
+            "inference": statistics.median(infer),
+            "memory": memory[name],
+            "iterations": task.iterations,
+            "converged": task.converged,
+            **where,
+        }
+        result.append(row)
+        print(row, file=sys.stderr, flush=True)
     return result
 
 
-def pairs(rounds: int) -> list[dict[str, Any]]:
-    """The times of the clock of the largest row on one process and on two."""
-    found = []
+def measure_pairs(rounds: int, points: int, again: bool) -> None:
+    """Measure and save the times of the clock on one process and on two, run by run."""
+    from origin import origin
+
     for number in range(rounds):
         for name in PAIRS:
-            for processes in (1, 2):
-                seconds = launch(name, processes)
-                found.append(
-                    {"round": number, "method": name, "processes": processes, "points": SIDES[-1] ** 2, **seconds}
-                )
-                print(found[-1], file=sys.stderr, flush=True)
-    return found
+            for count in (1, 2):
+                known, mine = read(), (number, name, count)
+                done = [row for row in known["processes"] if (row["round"], row["method"], row["processes"]) == mine]
+                if not again and any((row["layer"], row["points"]) == (layer(), points) for row in done):
+                    continue
+                where = {**origin(), "layer": layer()}
+                seconds = launch(name, count, round(points**0.5))
+                row = {"round": number, "method": name, "processes": count, "points": points, **seconds, **where}
+                save({**known, "processes": [each for each in known["processes"] if each not in done] + [row]})
+                print(row, file=sys.stderr, flush=True)
 
 
-def launch(name: str, processes: int) -> dict[str, float]:
+def launch(name: str, processes: int, side: int) -> dict[str, float]:
     """The slowest process of a row."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
         ranks = [
             subprocess.Popen(
-                [sys.executable, __file__, "--worker", json.dumps([name, rank, processes, f"{folder}/store"])],
+                [sys.executable, __file__, "--worker", json.dumps([name, side, rank, processes, f"{folder}/store"])],
                 env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
                 stdout=subprocess.PIPE,
                 text=True,
@@ -159,8 +189,8 @@ def launch(name: str, processes: int) -> dict[str, float]:
     return {key: max(each[key] for each in figures) for key in figures[0]}
 
 
-def worker(name: str, rank: int, count: int, store: str) -> dict[str, float]:
-    """Times of the clock of one process, of Burgers at the largest size."""
+def worker(name: str, side: int, rank: int, count: int, store: str) -> dict[str, float]:
+    """Times of the clock of one process, of Burgers."""
     import torch
     import torch.distributed as dist
 
@@ -169,7 +199,7 @@ def worker(name: str, rank: int, count: int, store: str) -> dict[str, float]:
     torch.set_num_threads(1)
     if count > 1:
         dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=count)
-    task = Task("burgers", SIDES[-1], *METHODS[name], sharing=Processes() if count > 1 else None)
+    task = Task("burgers", side, *METHODS[name], sharing=Processes() if count > 1 else None)
     step, infer = _wall(task.step), _wall(task.infer)
     if count > 1:
         dist.destroy_process_group()
@@ -285,48 +315,6 @@ def _wall(call: Any, calls: int = 2) -> float:
         call()
         found.append(time.perf_counter() - start)
     return statistics.median(found)
-
-
-def render(result: dict[str, Any]) -> str:
-    """The tables, as Markdown."""
-    lines = [
-        f"Measured on {result['date']} ({result['machine']}, PyTorch {result['torch']}); {result['coefficients']} "
-        "basis functions; processor seconds of a training step · of an inference (largest memory of a step); behind a "
-        "name the iterations of the slowest instance at each size, with a star where one did not converge."
-        + result.get("note", ""),
-        "",
-    ]
-    for equation in EQUATIONS:
-        mine = [row for row in result["rows"] if row["equation"] == equation]
-        sizes = sorted({row["points"] for row in mine})
-        lines += [
-            f"| {equation} | "
-            + " | ".join(
-                f"{size} points × {next(row['instances'] for row in mine if row['points'] == size)}" for size in sizes
-            )
-            + " |"
-        ]
-        lines += ["| --- |" + " ---: |" * len(sizes)]
-        for name in METHODS:
-            cells = [row for size in sizes for row in mine if (row["points"], row["method"]) == (size, name)]
-            counts = ", ".join(f"{row['iterations']}{'' if row['converged'] else '*'}" for row in cells)
-            shown = [f"{row['step']:.3g} · {row['inference']:.3g} ({row['memory'] / 2**20:.3g} MB)" for row in cells]
-            lines.append(f"| {name} ({counts}) | " + " | ".join(shown) + " |")
-        lines.append("")
-    if result["processes"]:
-        lines += [
-            "| clock seconds of a step, Burgers | one process | two processes | gain |",
-            "| --- | ---: | ---: | ---: |",
-        ]
-    for name in PAIRS if result["processes"] else ():
-        one, two = (
-            [row["step"] for row in result["processes"] if (row["method"], row["processes"]) == (name, count)]
-            for count in (1, 2)
-        )
-        gains = [single / double for single, double in zip(one, two, strict=True)]
-        spread = f"{statistics.median(gains):.2f} ({min(gains):.2f} to {max(gains):.2f})"
-        lines.append(f"| {name} | {statistics.median(one):.2f} | {statistics.median(two):.2f} | {spread} |")
-    return "\n".join(lines).strip()
 
 
 if __name__ == "__main__":
