@@ -13,18 +13,21 @@ thread, so that rows measured on a busy machine compare.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
-import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from origin import origin
 
-from pinnx.case import Case, load_case
-from pinnx.family import relative_l2
+from pinnx.case import Case, Output, load_case
+from pinnx.family import HELD_OUT, relative_l2
 from pinnx.solvers.constrained.family_training import KNOWN, FamilyTraining
+from pinnx.solvers.experts import Windows
+from pinnx.solvers.hard_constraint import HardConstraint
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = ROOT / "cases" / "hard_constraints"
@@ -42,12 +45,14 @@ class Row:
         method: its name there.
         case: name of the case file.
         changes: settings that replace values of it.
+        nodes: along each axis of space, where errors are measured; None for the grid of the training.
     """
 
     table: str
     method: str
     case: str
     changes: tuple[str, ...] = ()
+    nodes: int | None = None
 
     @property
     def name(self) -> str:
@@ -56,14 +61,15 @@ class Row:
 
 
 METHODS = ("soft", "single", "independent", "independent, data as rows", "interface", "windows")
-FLOW = ("soft", "single", "interface", "windows")
+FLOW = ("soft", "single", "independent", "interface", "windows")
+FLOW_TABLE = "navier-stokes"
 
 
-def rows_of(table: str, methods: tuple[str, ...], case: str, *changes: str) -> list[Row]:
+def rows_of(table: str, methods: tuple[str, ...], case: str, *changes: str, nodes: int | None = None) -> list[Row]:
     """The rows of a table."""
     as_rows = ('solver.known_values="rows"',)
     return [
-        Row(table, each, f"{case}_{each.partition(',')[0]}", changes + (as_rows if "rows" in each else ()))
+        Row(table, each, f"{case}_{each.partition(',')[0]}", changes + (as_rows if "rows" in each else ()), nodes)
         for each in methods
     ]
 
@@ -72,12 +78,23 @@ ROWS = [
     *rows_of("diffusion-sorption, published", METHODS, "diffusion_sorption"),
     *rows_of("diffusion-sorption, rich", METHODS, "diffusion_sorption", 'equation.law="rich"'),
     *rows_of("extrapolation to t > 400", METHODS, "diffusion_sorption", "solver.train_until=400.0"),
-    *rows_of("navier-stokes", FLOW, "navier_stokes"),
+    *rows_of(FLOW_TABLE, FLOW, "navier_stokes", nodes=64),
+    Row(
+        FLOW_TABLE,
+        "windows, 16 blocks",
+        "navier_stokes_windows",
+        ("solver.blocks=[4, 4, 1]", "solver.steps=4940"),
+        64,
+    ),
 ]
 
 
-def measure(case: Case) -> dict[str, Any]:
+def measure(case: Case, nodes: int | None = None) -> dict[str, Any]:
     """Train a case, and measure errors on held-out instances.
+
+    Args:
+        case: says how to train.
+        nodes: as in `Row`.
 
     Returns:
         Plain values: errors by instance, errors of the baselines, costs, how the solves ended.
@@ -85,35 +102,70 @@ def measure(case: Case) -> dict[str, Any]:
     torch.set_num_threads(1)
     training = case.start(torch.device("cpu"))
     assert isinstance(training, FamilyTraining)
-    began, losses, failures = time.process_time(), [], 0.0
+    began, losses, failures = time.process_time() - warmed_up(case, training), [], 0.0
     while training.step_number < training.total_steps:
         metrics = training.step()
         losses.append(metrics["loss"])
         failures += metrics.get("constraint_failures", 0.0)
     seconds = time.process_time() - began
-    instances, reference = training.held_out()
-    began = time.process_time()
-    fields = training.solution().solve(instances)
-    inference = (time.process_time() - began) / len(instances)
-    grid = training.family.grid
-    result = {
-        "grid": list(grid.shape),
+    return {
+        "trained_on": list(training.family.grid.shape),
         "parameters": training.parameters,
         "steps": training.total_steps,
+        "constrained_steps": 0
+        if training.options.method == "soft"
+        else training.total_steps - training.options.warm_up,
+        "seconds": seconds,
         "step_seconds": seconds / training.total_steps,
-        "inference_seconds": inference,
         "loss": losses[-1],
+        "failed_solves": failures / training.network_evaluations,
+        **_errors(training, nodes),
+    }
+
+
+_WARM: dict[Case, tuple[float, dict[str, Any]]] = {}
+
+
+def warmed_up(case: Case, training: FamilyTraining) -> float:
+    """Do the warm-up of a training; its processor seconds. The same warm-up of several methods is done once."""
+    options = case.solver
+    assert isinstance(options, HardConstraint)
+    if not options.warm_up:
+        return 0.0
+    shared = replace(options, method="single", coupling=Windows(), blocks=1, steps=options.warm_up + 1)
+    key = replace(case, title="", solver=shared, output=Output())
+    if key not in _WARM:
+        began = time.process_time()
+        while training.step_number < options.warm_up:
+            training.step()
+        _WARM[key] = time.process_time() - began, copy.deepcopy(training.state_dict())
+    seconds, state = _WARM[key]
+    training.load_state_dict(copy.deepcopy(state))
+    return seconds
+
+
+def _errors(training: FamilyTraining, nodes: int | None) -> dict[str, Any]:
+    """What a trained network and the baselines answer for held-out instances."""
+    equation: Any = training.problem.equation
+    operator = training.solution().operator(equation=equation if nodes is None else replace(equation, nodes=nodes))
+    family, grid, options = operator.family, operator.grid, training.options
+    instances = family.numbered(range(options.test_instances), training.seed + HELD_OUT)
+    reference = family.reference(instances)
+    began = time.process_time()
+    fields = training.solution().solve(instances, equation=operator.setting.equation)
+    result = {
+        "grid": list(grid.shape),
+        "inference_seconds": (time.process_time() - began) / len(instances),
         "errors": relative_l2(fields.values, reference, grid.measure()).tolist(),
         "residual": float(fields.residuals[next(iter(fields.residuals))].mean()),
-        "failed_solves": failures / training.network_evaluations,
         "failed_held_out": sum(not status.ok for status in fields.statuses),
-        "baselines": {},
     }
-    known = training.family.numbered(range(training.options.known_instances), training.seed + KNOWN)
-    answers = training.family.baselines(instances, known, training.family.reference(known))
-    for name, values in answers.items():
-        result["baselines"][name] = relative_l2(values, reference, grid.measure()).tolist()
-    until = training.options.train_until
+    known = family.numbered(range(options.known_instances), training.seed + KNOWN)
+    answers = family.baselines(instances, known, family.reference(known))
+    result["baselines"] = {
+        name: relative_l2(values, reference, grid.measure()).tolist() for name, values in answers.items()
+    }
+    until = options.train_until
     if until is not None:
         late = grid.points().t.reshape(grid.shape) > until * (1 + 1e-9)
         share = grid.measure() * late
@@ -197,12 +249,14 @@ def main() -> None:
     for row in [] if given.page_only else ROWS:
         if given.rows not in row.name or (given.steps is None and row.name in read()):
             continue
-        changes = [*row.changes, *([] if given.steps is None else [f"solver.steps={given.steps}"])]
-        result = measure(load_case(CASES / f"{row.case}.toml", changes))
-        print(row.name, percent(result["errors"]), f"{result['step_seconds']:.2f} CPU s per step", flush=True)
+        case = load_case(CASES / f"{row.case}.toml", row.changes)
+        if given.steps is not None:
+            short = {"steps": given.steps, "warm_up": min(case.solver.warm_up, given.steps // 2)}  # type: ignore[attr-defined]
+            case = replace(case, solver=replace(case.solver, **short))  # type: ignore[arg-type]
+        result = {**measure(case, row.nodes), **origin()}
+        print(row.name, percent(result["errors"]), f"{result['seconds']:.0f} CPU s", flush=True)
         if given.steps is None:
-            host = {"host": platform.processor() or platform.machine(), "torch": torch.__version__}
-            RESULTS.write_text(json.dumps({**read(), row.name: {**result, **host}}, indent=1) + "\n", encoding="utf-8")
+            RESULTS.write_text(json.dumps({**read(), row.name: result}, indent=1) + "\n", encoding="utf-8")
     if given.steps is None and PAGE.is_file():
         write_page(read())
 

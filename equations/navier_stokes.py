@@ -101,9 +101,13 @@ class NavierStokesFamily(Family):
         """The time, relative to the last one: an untrained network changes little at first, as the flow does."""
         return self.grid.unflat(self.grid.points().t) / self.equation.horizon
 
-    @property
-    def weight(self) -> Tensor:
-        return super().factor
+    @cached_property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """A residual carries on: as far as the flow only moves it, it makes an error at all later times,
+        |e(t)| ≤ ∫₀ᵗ |r|, and ∫ |e| dt ≤ ∫ (T - s) |r(s)| ds. So a row counts with the time that is left, T - s and its
+        own step; the mean square over the rows is 1."""
+        left = torch.arange(self.equation.times, 0, -1, dtype=torch.float64)
+        return super().factor * left / left[1:].square().mean().sqrt()
 
     def offset(self, instances: Instances) -> Tensor:
         """The initial vorticity at all times."""

@@ -52,7 +52,12 @@ class HardConstraint(Solver):
     optimizer: Optimizer = option(Adam, "how the parameters of the basis move")
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
     warm_up: int = option(
-        0, "instances: first steps without a constraint, on the sum of the basis functions", at_least(0)
+        0,
+        "instances: first steps without a constraint, on the sum of the basis functions, with a schedule of their own",
+        at_least(0),
+    )
+    rate_after_warm_up: float = option(
+        1.0, "instances: factor of the learning rate in the steps with a constraint after a warm-up", positive
     )
     evaluate_every: int = option(200, "steps between measurements of the error", at_least(1))
     blocks: int | tuple[int, ...] = option(2, "instances: blocks of a mixture along each axis, space first, then time")

@@ -100,6 +100,15 @@ class FamilyTraining(OuterTraining):
         count, total = self.options.instances_per_step, self.options.instances
         return {"instances": count if total is None else min(count, total)}
 
+    def learning_rate(self) -> float:
+        """The schedule goes through once in the warm-up and once more after it: a rate that had fallen for a network
+        without a constraint would leave nothing to learn with one."""
+        options, done = self.options, self.options.warm_up
+        if self.step_number < done:
+            return self.chosen.learning_rate_at(self.step_number, min(done, self.total_steps))
+        rate = self.chosen.learning_rate_at(self.step_number - done, self.total_steps - done)
+        return rate * (options.rate_after_warm_up if done else 1.0)
+
     def loss(self, generator: torch.Generator) -> OuterLoss:
         drawn = self._drawn(generator)
         instances = drawn.rows(self.split.rows(len(drawn)))

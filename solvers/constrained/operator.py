@@ -128,7 +128,8 @@ class Operator:
 
     def features(self, instances: Instances) -> Tensor:
         """What the network sees of instances, (B, c, *grid): those of the family, and what is left of the equation by
-        the trial solution of f = 0. At the initial values the latter is the rate of change, which data alone tell."""
+        the trial solution of f = 0. At the initial values the latter is the rate of change, which data alone tell;
+        times the length of the time, it is of the size of the change."""
         known = self.family.features(instances)
         if not self.setting.sees_residual:
             return known
@@ -136,8 +137,10 @@ class Operator:
         rows = self.field_rows.rows(nothing, instances)
         left = torch.zeros(len(instances), len(rows) - 1, self.grid.size, dtype=torch.float64)
         residuals = self.residuals(rows, nothing.new_zeros(len(instances), len(self.partition), 1))
+        time = self.grid.time
+        length = 1.0 if time is None else time.high - time.low
         for place, (each, residual) in enumerate(zip(self.field_rows.stated, residuals, strict=True)):
-            left[:, place, each.nodes] = residual * each.weight.sqrt()
+            left[:, place, each.nodes] = length * residual * each.weight.sqrt()
         return torch.cat([known, self.grid.unflat(left)], 1)
 
     def solve(

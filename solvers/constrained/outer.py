@@ -75,7 +75,7 @@ class OuterTraining(Training):
         """
 
     def step(self) -> dict[str, float]:
-        rate = self.chosen.learning_rate_at(self.step_number, self.total_steps)
+        rate = self.learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         calls: list[dict[str, float]] = []
@@ -94,6 +94,10 @@ class OuterTraining(Training):
             raise
         self.step_number += 1
         return {**calls[getattr(self.optimizer, "reported", 0)], "learning_rate": rate}
+
+    def learning_rate(self) -> float:
+        """Of the step to come."""
+        return self.chosen.learning_rate_at(self.step_number, self.total_steps)
 
     def state_dict(self) -> dict[str, Any]:
         return {

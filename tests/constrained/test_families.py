@@ -17,7 +17,9 @@ from pinnx.solvers.constrained.operator import Operator, Setting, partition_of
 from pinnx.solvers.derivatives import Hutchinson
 from pinnx.solvers.experts import Independent, Interface, LeastSquaresOptions, Windows
 from pinnx.solvers.hard_constraint import HardConstraint
+from pinnx.solvers.training.adam import Adam
 from pinnx.solvers.training.lbfgs import Lbfgs
+from pinnx.solvers.training.schedules import Linear
 from tests.constrained.toy_family import Ring, exact_basis
 
 CPU = torch.device("cpu")
@@ -331,3 +333,29 @@ def test_a_warm_up_trains_the_sum_of_the_basis_without_a_constraint(exact):
     assert not found.metrics
     solved = [("constraint" in run.step()) for _ in range(5)]
     assert solved == [False, False, True, True, True]
+
+
+def test_the_schedule_goes_through_once_in_the_warm_up_and_once_after_it():
+    """A rate that has fallen to nothing when the constraint comes would leave nothing to learn with it."""
+    optimizer = Adam(learning_rate=0.5, schedule=Linear())
+    run = training(basis=3, steps=7, warm_up=4, rate_after_warm_up=0.25, optimizer=optimizer)
+    rates = [run.step()["learning_rate"] for _ in range(7)]
+    assert rates[:4] == [optimizer.learning_rate_at(step, 4) for step in range(4)]
+    assert rates[4:] == [0.25 * optimizer.learning_rate_at(step, 3) for step in range(3)]
+    assert rates[0] == 4 * rates[4] == 0.5
+    only = training(basis=3, steps=3, warm_up=4, optimizer=optimizer)
+    rates = [only.step()["learning_rate"] for _ in range(3)]
+    assert rates == [optimizer.learning_rate_at(step, 3) for step in range(3)]
+
+
+def test_the_residual_that_a_network_sees_is_of_the_size_of_the_change():
+    """At rest it is the rate of change, and the longer the time the larger the change."""
+    seen = []
+    for horizon in (1.0, 2.0):
+        equation = NavierStokes(nodes=8, times=5, horizon=horizon)
+        operator = Operator(setting(equation, "soft", sees_residual=True), ((0.0, 1.0), (0.0, 1.0), (0.0, horizon)))
+        instances = operator.family.numbered([3], 9107)
+        weight = operator.family.weight[..., 1:]
+        seen.append(operator.features(instances)[:, -1, ..., 1:] / weight)
+    assert seen[0].abs().max() > 0.1
+    torch.testing.assert_close(seen[1], 2 * seen[0])

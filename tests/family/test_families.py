@@ -188,6 +188,20 @@ def test_stream_function_inverts_the_laplacian() -> None:
     assert torch.autograd.gradcheck(family.complete, (fields.requires_grad_(),))
 
 
+def test_a_residual_of_the_flow_counts_with_the_time_in_which_it_makes_an_error() -> None:
+    """A residual at one time makes an error at all later ones: the weighted rows bound what all errors add up to."""
+    family = family_of(NavierStokes(nodes=5, times=6))
+    weight = family.weight[0, 0]
+    assert weight[0] == 0
+    assert float(weight[1:].square().mean()) == pytest.approx(1.0)
+    residual = torch.randn(200, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(SEED))
+    residual[0] = weight[1:].reciprocal()
+    bounds = 55**0.5 * (residual * weight[1:]).norm(dim=1)
+    errors = residual.abs().cumsum(1).sum(1)  # of ∂_t e = |r|, by steps of length 1
+    assert bool((errors <= bounds * (1 + 1e-12)).all())
+    assert float(errors[0]) == pytest.approx(float(bounds[0]))  # sharp where all rows are equally large
+
+
 def test_baselines() -> None:
     equation = DiffusionSorption(nodes=17, times=6)
     family = family_of(equation)
