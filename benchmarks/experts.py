@@ -194,25 +194,26 @@ def tables(results: dict[str, Any]) -> str:
 def _table(title: str, rows: list[tuple[Row, dict[str, Any]]]) -> str:
     first = rows[0][1]
     late = "late_errors" in first
-    grid = " × ".join(map(str, first["grid"]))
-    head = (
-        "| method | relative L2 error |"
-        + (" for t > 400 |" if late else "")
-        + " steps | CPU s per step | per instance |"
-    )
+    grids = [" × ".join(map(str, first[name])) for name in ("grid", "trained_on")]
+    dates = sorted({result["date"] for _, result in rows})
+    heads = ["method", "relative L2 error", *(["for t > 400"] if late else []), "steps", "of them constrained"]
+    heads += ["CPU s", "per step", "per instance", "residual"]
+    trained = "" if grids[0] == grids[1] else f", trained on {grids[1]}"
     lines = [
-        f"**{title[0].upper()}{title[1:]}**, {grid} nodes",
+        f"**{title[0].upper()}{title[1:]}**, {grids[0]} nodes{trained}; {len(first['errors'])} instances; "
+        f"{', '.join(dates)} at {', '.join(sorted({result['commit'] for _, result in rows}))}",
         "",
-        head,
-        "| --- " + "| ---: " * (head.count("|") - 2) + "|",
+        f"| {' | '.join(heads)} |",
+        "| --- " + "| ---: " * (len(heads) - 1) + "|",
     ]
     for row, result in rows:
         cells = [NAMES[row.method], percent(result["errors"]), *([percent(result["late_errors"])] if late else [])]
-        cells += [str(result["steps"]), f"{result['step_seconds']:.2f}", f"{result['inference_seconds']:.2f}"]
+        cells += [str(result["steps"]), str(result["constrained_steps"]), f"{result['seconds']:.0f}"]
+        cells += [f"{result[name]:.2g}" for name in ("step_seconds", "inference_seconds", "residual")]
         lines.append(f"| {' | '.join(cells)} |")
     for name, errors in first["baselines"].items():
-        cells = [f"*{name}*", percent(errors), *([percent(first["late_baselines"][name])] if late else []), "", "", ""]
-        lines.append(f"| {' | '.join(cells)} |")
+        cells = [f"*{name}*", percent(errors), *([percent(first["late_baselines"][name])] if late else [])]
+        lines.append(f"| {' | '.join(cells)} |{' |' * (len(heads) - len(cells))}")
     return "\n".join(lines) + "\n"
 
 
@@ -223,6 +224,7 @@ NAMES = {
     "independent, data as rows": "independent experts, data as rows (as published)",
     "interface": "interface",
     "windows": "windows",
+    "windows, 16 blocks": "windows, 4 × 4 in space",
 }
 
 
