@@ -53,7 +53,7 @@ class HardConstraint(Solver):
     clip_gradient: float | None = option(None, "largest norm of the gradient; longer ones are shortened", positive)
     warm_up: int = option(
         0,
-        "instances: first steps without a constraint, on the sum of the basis functions, with a schedule of their own",
+        "instances: first steps without a constraint, on the mean of the basis functions, with a schedule of their own",
         at_least(0),
     )
     rate_after_warm_up: float = option(

@@ -135,14 +135,15 @@ class FamilyTraining(OuterTraining):
         return self.operator.solve(basis, instances, generator)
 
     def _unconstrained(self, instances: Instances) -> tuple[list[Rows], Tensor]:
-        """The rows of the sum of the basis functions: a network that solves roughly by itself is a good basis, while
-        least squares in a basis that knows nothing shrink the solution to the trial solution of f = 0."""
+        """The rows of the mean of the basis functions: a network that solves roughly by itself is a good basis, while
+        least squares in a basis that knows nothing shrink the solution to the trial solution of f = 0. Of the mean,
+        since a sum of N moves N times as far with each step of the last layer."""
         basis = self.free.basis(self.network, instances, self.size)  # type: ignore[arg-type]
         self.network_evaluations += len(instances)
         if isinstance(basis, Tensor):
-            whole: Tensor | dict[Atom, Tensor] = basis.sum(1, keepdim=True)
+            whole: Tensor | dict[Atom, Tensor] = basis.mean(1, keepdim=True)
         else:
-            whole = {atom: form.sum(-1, keepdim=True) for atom, form in basis.items()}
+            whole = {atom: form.mean(-1, keepdim=True) for atom, form in basis.items()}
         rows, ones, _ = self.free.solve(whole, instances, torch.Generator())
         return rows, ones
 

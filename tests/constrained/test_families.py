@@ -312,8 +312,8 @@ def test_exact_derivatives_are_refused_with_the_reason(equation, options, says):
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_a_warm_up_trains_the_sum_of_the_basis_without_a_constraint(exact):
-    """The loss of its steps is that of the method soft for the summed network; then the constraint takes over."""
+def test_a_warm_up_trains_the_mean_of_the_basis_without_a_constraint(exact):
+    """The loss of its steps is that of the method soft for the mean of the outputs; then the constraint takes over."""
     equation = DiffusionSorption(nodes=9, times=7) if exact else RING
     options = {"basis": 4, "steps": 5, "warm_up": 2, "known_values": "rows"}
     if exact:
@@ -322,10 +322,10 @@ def test_a_warm_up_trains_the_sum_of_the_basis_without_a_constraint(exact):
     instances = run._drawn(torch.Generator().manual_seed(17_921))
     basis = run.operator.basis(run.network, instances, 4)
     rows = run.operator.field_rows.rows(basis, instances)
-    ones = torch.ones(len(instances), len(run.operator.partition), 4, dtype=torch.float64)
+    shares = torch.full((len(instances), len(run.operator.partition), 4), 0.25, dtype=torch.float64)
     expected = [
         (residual.square() * stated.weight).mean()
-        for residual, stated in zip(run.operator.residuals(rows, ones), run.operator.field_rows.stated, strict=True)
+        for residual, stated in zip(run.operator.residuals(rows, shares), run.operator.field_rows.stated, strict=True)
     ]
     found = run.loss(torch.Generator().manual_seed(17_921))
     # each expert is the same function here, so that gates and blocks change nothing
