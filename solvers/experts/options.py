@@ -25,7 +25,7 @@ class LeastSquaresOptions:
         0.0, "penalty on each coefficient, relative to the squared length of its column at the start", at_least(0.0)
     )
     rank_tolerance: float = option(
-        1e-10, "smallest singular value, with columns of length 1, that counts as such", between(1e-15, 1e-2)
+        1e-12, "smallest singular value, with columns of length 1, that counts as such", between(1e-15, 1e-2)
     )
     factorization: Literal["qr", "gram"] = option(
         "qr", "how rows are condensed: qr (accurate), or gram (normal equations, several times faster)"
