@@ -145,14 +145,14 @@ WHY: dict[str, str] = {
     "HJB quadratic 20": (
         "The first steps meet residuals of a thousand, and Levenberg and Marquardt's damping stays large long; "
         "`spring` instead, with little damping, diverges, and one wide layer (96 neurons) has 6.6e-2 after 60 seconds. "
-        "The rest is the noise of batches: 4000 points a step are better than 2500 (2.1e-3 and 2.8e-3 after 100 seconds)."
+        "The rest is the noise of batches: 4000 points a step have 2.1e-3 after 100 seconds, 2500 have 2.4e-3."
     ),
     "Allen-Cahn 100, frequency 3": (
         "The solution is a sum of 99 functions of two coordinates each with arguments of size 3 and more. No method "
         "tried (Adam, SPRING with dampings from 1e-8 to 1e-3, input scales up to 10, sines as activation) gets below "
-        "an error of 0.85 in 20 seconds, where the best affine function has 0.68. Half of that is far: even polynomials "
-        "that know which coordinates belong together, of degree 5 with 1491 terms, fitted to the solution itself, have "
-        "0.41 (`benchmarks/frequency_fit.py`)."
+        "an error of 0.85 in 20 seconds, where the best affine function has 0.68. Half of that is far: even "
+        "polynomials that know which coordinates belong together, of degree 5 with 1491 terms, fitted to the solution "
+        "itself, have 0.41 (`benchmarks/frequency_fit.py`)."
     ),
 }
 

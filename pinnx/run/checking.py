@@ -32,9 +32,10 @@ def check(case: Case, which: Which = "compact") -> dict[str, Any]:
 
     Returns:
         Figures by name: equation, dimension, parameters, steps, seconds_per_step (median, after a first step that is
-        not counted; the mean over the steps of all stages, where there are several), network_evaluations_per_step, seconds_per_evaluation of the error, estimated_seconds of the whole
-        run, peak_memory_bytes, loss of the first step, device, threads, notes; and `diagnostics` of the estimators
-        after these steps (see `pinnx.solvers.diagnostics`), where the solver has such.
+        not counted; the mean over the steps of all stages, where there are several), network_evaluations_per_step,
+        seconds_per_evaluation of the error, estimated_seconds of the whole run, peak_memory_bytes, loss of the first
+        step, device, threads, notes; and `diagnostics` of the estimators after these steps (see
+        `pinnx.solvers.diagnostics`), where the solver has such.
 
     Raises:
         InputError: the case cannot be built.
