@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from accuracy_rows import ROWS, SEEDS, limits
+from accuracy_rows import ROWS, SEEDS, limits, network_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "accuracy.md"
@@ -43,7 +43,7 @@ Made by `python benchmarks/accuracy.py`, which goes on where it stopped.
 
 def page(results: Results) -> str:
     """The whole page."""
-    own = [each for each in results if each["budget"] == ROWS[each["row"]].budget]
+    own = [each for each in results if _current(each) and each["budget"] == ROWS[each["row"]].budget]
     parts = [_HEAD.replace("{{", "{").replace("}}", "}")]
     if own:
         parts += [f"## The table\n\n{_table(own)}\n", _summary(own)]
@@ -57,6 +57,11 @@ def page(results: Results) -> str:
     if results:
         parts += [f"## Every run\n\n{_runs(results)}\n", _conditions(results)]
     return "\n".join(parts)
+
+
+def _current(result: dict[str, Any]) -> bool:
+    """Whether a result is of the network that its row has now."""
+    return bool(result["network"] == network_name(ROWS[result["row"]]))
 
 
 def _of(results: Results, row: str, method: str) -> Results:
@@ -169,7 +174,7 @@ def _misses(results: Results, missed: list[str]) -> str:
 
 def _longer(results: Results, name: str) -> str:
     """What all seeds reach in the longest time that they were given, where it is more than the table's."""
-    ours = _of(results, name, "default")
+    ours = [each for each in _of(results, name, "default") if _current(each)]
     times = [t for t in {each["budget"] for each in ours} if sum(each["budget"] == t for each in ours) == len(SEEDS)]
     if not times or max(times) <= ROWS[name].budget:
         return ""

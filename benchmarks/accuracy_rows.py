@@ -143,6 +143,11 @@ ROWS: dict[str, Row] = {
 AFFINE_FRACTIONS = {"Allen-Cahn 100": (0.5, 0.25), "Allen-Cahn 100, frequency 3": (0.5, 0.1)}
 
 
+def network_name(row: Row) -> str:
+    """As results and page name the network of a row."""
+    return f"{row.network.width} × {row.network.depth}, {row.network.activation}"
+
+
 def limits(name: str, affine: float | None) -> tuple[float | None, float | None]:
     """What a row is to reach at most, and its aim."""
     if name in AFFINE_FRACTIONS and affine is not None:
