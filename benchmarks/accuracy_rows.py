@@ -101,7 +101,7 @@ ROWS: dict[str, Row] = {
     "Poisson 100": Row(
         Poisson(100, solution="quadratic"),
         15,
-        120,
+        45,
         6e-3,
         1e-3,
         Mlp(width=160, depth=1, activation="swish", input_scale=0.3),
