@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 from accuracy_page import PAGE, TABLE, draw, page
-from accuracy_rows import PEER_SEED, ROWS, SEEDS, Row
+from accuracy_rows import PEER_SEED, ROWS, SEEDS, Row, network_name
 from environments import REQUIREMENTS, prepare
 from origin import origin
 
@@ -124,8 +124,8 @@ def _results() -> list[dict[str, Any]]:
 
 
 def _done(row: str, method: str, seed: int, budget: float) -> bool:
-    keys = ((each["row"], each["method"], each["seed"], each["budget"]) for each in _results())
-    return (row, method, seed, budget) in keys
+    keys = ((each["row"], each["method"], each["seed"], each["budget"], each["network"]) for each in _results())
+    return (row, method, seed, budget, network_name(ROWS[row])) in keys
 
 
 def _add(result: dict[str, Any]) -> None:
@@ -224,7 +224,7 @@ def _error(training: Training) -> float:
 
 
 def _surroundings(row: Row) -> dict[str, Any]:
-    return {**origin(), "network": f"{row.network.width} × {row.network.depth}, {row.network.activation}"}
+    return {**origin(), "network": network_name(row)}
 
 
 if __name__ == "__main__":

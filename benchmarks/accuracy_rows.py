@@ -64,17 +64,18 @@ ROWS: dict[str, Row] = {
     "Burgers 1+1": Row(
         ClassicalBurgers(),
         10,
-        60,
+        300,
         1e-5,
         1e-7,
-        Mlp(width=20, depth=4),
-        points=1500,
+        Mlp(width=16, depth=4),
+        points=4000,
         first_order_points=2000,
-        resampling=Rad(pool=10),
-        resample_every=1,
+        resampling=Rad(pool=8),
+        resample_every=4,
+        warmup=300,
     ),
     "Poisson 5": Row(
-        Poisson(5, solution="cosines"), 10, 60, 1e-4, 2e-6, Mlp(width=24, depth=2), points=2000, condition_points=600
+        Poisson(5, solution="cosines"), 10, 60, 1e-4, 2e-6, Mlp(width=64, depth=1), points=2000, condition_points=600
     ),
     "heat 4+1": Row(Heat(4, initial="hard"), 10, 15, 2e-4, 1e-5, _SMALL, points=400, condition_points=200),
     "Poisson 10": Row(
@@ -90,7 +91,7 @@ ROWS: dict[str, Row] = {
     "log-Fokker-Planck 9+1": Row(
         LogFokkerPlanck(9, initial="hard"),
         15,
-        15,
+        30,
         3e-2,
         3e-3,
         Mlp(width=32, depth=3, input_scale=0.3),
@@ -122,13 +123,14 @@ ROWS: dict[str, Row] = {
     "HJB quadratic 20": Row(
         HamiltonJacobiBellman(20),
         5,
-        60,
+        240,
         2e-3,
         1e-4,
         Mlp(width=32, depth=2, activation="swish", input_scale=0.3),
-        points=2500,
+        points=4000,
+        warmup=500,
     ),
-    "Allen-Cahn 10": Row(AllenCahn(10), 10, 80, 3e-4, 3e-5, Mlp(width=64, depth=3), points=500),
+    "Allen-Cahn 10": Row(AllenCahn(10), 10, 160, 3e-4, 3e-5, Mlp(width=64, depth=3), points=500),
     "Sine-Gordon 10": Row(SineGordon(10), 10, 80, 3e-4, 3e-5, Mlp(width=64, depth=3), points=500),
     "Allen-Cahn 100": Row(
         AllenCahn(100), 15, 60, None, None, Mlp(width=64, depth=2), points=500, first_order_points=200
@@ -139,6 +141,11 @@ ROWS: dict[str, Row] = {
 }
 #: Of the error of the best affine ansatz, where a row has no limit of its own: at most, aim.
 AFFINE_FRACTIONS = {"Allen-Cahn 100": (0.5, 0.25), "Allen-Cahn 100, frequency 3": (0.5, 0.1)}
+
+
+def network_name(row: Row) -> str:
+    """As results and page name the network of a row."""
+    return f"{row.network.width} × {row.network.depth}, {row.network.activation}"
 
 
 def limits(name: str, affine: float | None) -> tuple[float | None, float | None]:

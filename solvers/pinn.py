@@ -281,6 +281,7 @@ class PinnTraining(Training):
             precision=self.options.precision,
             stochastic=self.system.estimator.stochastic,
             coordinates=self.problem.domain.coordinates.total,
+            points_stay=leg.resample_every == 0,
         )
 
     def _test_set(self) -> TestSet:

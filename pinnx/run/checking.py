@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from pinnx.run.logs import require_loggers
 
 if TYPE_CHECKING:
     from pinnx.case import Case
+    from pinnx.solvers.base import Training
     from pinnx.solvers.diagnostics import Which
 
 #: Steps that are timed at most, and the seconds that they may take together.
@@ -30,9 +32,10 @@ def check(case: Case, which: Which = "compact") -> dict[str, Any]:
 
     Returns:
         Figures by name: equation, dimension, parameters, steps, seconds_per_step (median, after a first step that is
-        not counted), network_evaluations_per_step, seconds_per_evaluation of the error, estimated_seconds of the whole
-        run, peak_memory_bytes, loss of the first step, device, threads, notes; and `diagnostics` of the estimators
-        after these steps (see `pinnx.solvers.diagnostics`), where the solver has such.
+        not counted; the mean over the steps of all stages, where there are several), network_evaluations_per_step,
+        seconds_per_evaluation of the error, estimated_seconds of the whole run, peak_memory_bytes, loss of the first
+        step, device, threads, notes; and `diagnostics` of the estimators after these steps (see
+        `pinnx.solvers.diagnostics`), where the solver has such.
 
     Raises:
         InputError: the case cannot be built.
@@ -54,16 +57,13 @@ def _check(case: Case, which: Which) -> dict[str, Any]:
     training = case.start(device)
     first = training.step()
     counted, done = training.network_evaluations, training.step_number
-    times: list[float] = []
-    while len(times) < TIMED_STEPS and sum(times) < TIMED_SECONDS and training.step_number < training.total_steps:
-        start = time.perf_counter()
-        training.step()
-        times.append(time.perf_counter() - start)
+    seconds_per_step = _seconds_per_step(training)
     steps = training.step_number - done
     start = time.perf_counter()
     training.evaluate()
     seconds_per_evaluation = time.perf_counter() - start
-    seconds_per_step = statistics.median(times) if times else None
+    if seconds_per_step is not None:
+        seconds_per_step = _over_stages(case, device, seconds_per_step, training.total_steps)
     problem = describe(case.equation)
     evaluations = training.total_steps // training.evaluate_every + 1
     estimate = (
@@ -90,3 +90,24 @@ def _check(case: Case, which: Which) -> dict[str, Any]:
         "notes": list(training.notes),
         **({} if diagnostics is None else {"diagnostics": diagnostics.as_dict()}),
     }
+
+
+def _seconds_per_step(training: Training) -> float | None:
+    """The median of a few steps; None where there is none left."""
+    times: list[float] = []
+    while len(times) < TIMED_STEPS and sum(times) < TIMED_SECONDS and training.step_number < training.total_steps:
+        start = time.perf_counter()
+        training.step()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) if times else None
+
+
+def _over_stages(case: Case, device: torch.device, first: float, total: int) -> float:
+    """The mean seconds of a step over all stages, each timed from the start; `first` is that of the first stage."""
+    stages = getattr(case.solver, "stage", ())
+    seconds = first * (stages[0].steps if stages else total)
+    for stage in stages[1:]:
+        alone = replace(case, solver=replace(case.solver, stage=(stage,))).start(device)  # type: ignore[call-arg]
+        alone.step()
+        seconds += stage.steps * (_seconds_per_step(alone) or first)
+    return seconds / total

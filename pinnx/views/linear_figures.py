@@ -111,7 +111,7 @@ def costs_figure(each: Mapping[str, Any], looks: Mapping[str, dict[str, Any]]) -
     axes.barh(places, scale * setup, left=scale * solving, color=colors, height=0.62, alpha=0.4, hatch="////", ec="w")
     for place, row, total in zip(places, rows, scale * (setup + solving), strict=True):
         iterations = row["iterations"][-1]["median"]
-        words = "never" if iterations is None else f"{iterations:g} iterations"
+        words = "never" if iterations is None else f"{iterations:g} iteration{'' if iterations == 1 else 's'}"
         axes.text(total + 0.01 * scale * longest, place, words, va="center", fontsize=8)
     axes.set_yticks(places, [row["method"] for row in rows])
     axes.set_xlim(0, 1.3 * scale * longest)

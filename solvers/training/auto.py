@@ -22,8 +22,6 @@ from pinnx.solvers.training.soap import Soap
 #: Up to so many residuals a step, or parameters where they are fewer, the matrix of a second-order step takes 0.2 GB
 #: with its factor, and some seconds of one CPU core.
 LARGEST_MATRIX = 3000
-#: Up to so many coordinates, a few thousand points fill the domain: there is little between them to go wrong.
-FEW_COORDINATES = 3
 #: From so many on a batch leaves most directions open, and a step that fits it exactly does harm in them.
 MANY_COORDINATES = 50
 
@@ -55,12 +53,10 @@ class AutoOptimizer(Optimizer):
             # each step fits its batch, noise included: long steps at first, then many short ones that average
             return Spring(schedule=Geometric()), why
         if size <= LARGEST_MATRIX and rows * size <= LARGEST_JACOBIAN:
-            if situation.coordinates <= FEW_COORDINATES:
-                return Spring(damping=1e-11), (
-                    f"{rows} residuals determine {size} parameters, and fill a domain of so few coordinates: little "
-                    "damping is safe"
-                )
-            return Engd(search="trust"), f"{rows} residuals determine {size} parameters, and each step its damping"
+            why = f"{rows} residuals determine {size} parameters, and each step its damping"
+            if situation.points_stay:
+                return Engd(search="trust"), why
+            return Engd(search="trust", schedule=Geometric(final=0.02)), f"{why}; its steps shorten, which averages"
         if size <= LARGEST_MATRIX:
             return SelfScaled(), f"a dense matrix of {size} × {size} is small beside the Jacobian of {rows} residuals"
         return _first_order(

@@ -25,6 +25,7 @@ class Situation:
         precision: "float32" or "float64".
         stochastic: whether derivatives are estimated from random samples.
         coordinates: number of coordinates of the domain.
+        points_stay: whether all steps see the same points.
     """
 
     parameters: int
@@ -32,6 +33,7 @@ class Situation:
     precision: str
     stochastic: bool = False
     coordinates: int = 1
+    points_stay: bool = False
 
 
 class Optimizer(ABC):

@@ -22,6 +22,7 @@ from pinnx.run import RunDirectory, check, execute, load_solution, read_metrics,
 from pinnx.run.files import WriteError
 from pinnx.run.metrics import CLOCK_COLUMNS
 from pinnx.solvers.pinn import PinnTraining
+from pinnx.solvers.training import Adam, Lbfgs
 from pinnx.status import Outcome
 
 
@@ -267,6 +268,30 @@ def test_check_does_everything_short_of_training(load, tmp_path: Path, monkeypat
     assert figures["notes"]
     assert not list(tmp_path.iterdir())
     assert check(load("solver.steps=1"))["estimated_seconds"] is None
+
+
+def test_check_times_every_stage(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    tick = 0.0
+
+    def clock() -> float:
+        nonlocal tick
+        tick += 1.0
+        return tick
+
+    monkeypatch.setattr("pinnx.run.checking.time.perf_counter", clock)
+    seconds = {Adam: 1.0, Lbfgs: 5.0}
+    original = PinnTraining.step
+
+    def step(training: PinnTraining) -> dict[str, float]:
+        nonlocal tick
+        tick += seconds[type(training.leg.optimizer)] - 1.0  # the clock itself counts one
+        return original(training)
+
+    monkeypatch.setattr(PinnTraining, "step", step)
+    stages = '[{steps = 30}, {steps = 10, optimizer = {kind = "lbfgs"}}]'
+    figures = check(load("solver.steps=10000", f"solver.stage={stages}"))
+    assert figures["steps"] == 40
+    assert figures["seconds_per_step"] == pytest.approx((30 * 1 + 10 * 5) / 40)
 
 
 def test_an_equation_of_a_script_can_be_solved_and_later_it_is_said_why_not_resumed(

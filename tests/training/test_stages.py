@@ -14,7 +14,18 @@ from pinnx.errors import InputError, UnsupportedError
 from pinnx.networks import Mlp
 from pinnx.solvers.derivatives import Hutchinson
 from pinnx.solvers.pinn import Pinn
-from pinnx.solvers.training import Adam, AutoOptimizer, Engd, Lbfgs, SelfScaled, Situation, Soap, Spring, Stage
+from pinnx.solvers.training import (
+    Adam,
+    AutoOptimizer,
+    Constant,
+    Engd,
+    Lbfgs,
+    SelfScaled,
+    Situation,
+    Soap,
+    Spring,
+    Stage,
+)
 from pinnx.solvers.training.auto import LARGEST_MATRIX
 from tests.solvers.test_pinn import run, start
 from tests.solvers.toys import Decay
@@ -112,7 +123,6 @@ def test_a_stage_that_cannot_work_is_refused_at_the_start() -> None:
 @pytest.mark.parametrize(
     ("situation", "kind", "why"),
     [
-        (Situation(1341, 2000, "float64", coordinates=2), Spring, "2000 residuals determine 1341 parameters, and fill"),
         (Situation(1341, 2000, "float64", coordinates=4), Engd, "2000 residuals determine 1341 parameters"),
         (Situation(1341, 300, "float64", coordinates=2), Spring, "the Gram matrix of 300 residuals"),
         (Situation(1341, 300, "float64", coordinates=50), Spring, "with much damping"),
@@ -132,12 +142,24 @@ def test_the_choice_is_said_with_its_reason(situation: Situation, kind: type, wh
 
 
 def test_auto_damps_by_how_much_a_batch_determines() -> None:
-    def damping(rows: int, coordinates: int) -> float:
-        chosen, _ = AutoOptimizer().choose(Situation(1341, rows, "float64", coordinates=coordinates))
+    def damping(coordinates: int) -> float:
+        chosen, _ = AutoOptimizer().choose(Situation(1341, 300, "float64", coordinates=coordinates))
         assert isinstance(chosen, Spring)
         return chosen.damping
 
-    assert damping(2000, 2) < damping(300, 2) == damping(300, 49) < damping(300, 50)
+    assert damping(2) == damping(49) < damping(50)
+
+
+def test_auto_shortens_its_steps_only_where_points_change() -> None:
+    def last_factor(points_stay: bool) -> float:
+        situation = Situation(1341, 2000, "float64", points_stay=points_stay)
+        return AutoOptimizer().choose(situation)[0].schedule.factor(99, 100)
+
+    assert last_factor(points_stay=True) == 1.0
+    assert last_factor(points_stay=False) < 0.05
+    stays = start(optimizer=AutoOptimizer(), steps=2, points=2000, precision="float64", resample_every=0)
+    assert isinstance(stays.legs[0].optimizer, Engd)
+    assert stays.legs[0].optimizer.schedule == Constant()
 
 
 def test_without_soap_it_is_adam(monkeypatch) -> None:
