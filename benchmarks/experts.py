@@ -62,7 +62,7 @@ class Row:
 
 METHODS = ("soft", "single", "independent", "independent, data as rows", "interface", "windows")
 FLOW = ("soft", "single", "independent", "interface", "windows")
-FLOW_TABLE = "navier-stokes"
+FLOW_TABLE = "Navier-Stokes"
 
 
 def rows_of(table: str, methods: tuple[str, ...], case: str, *changes: str, nodes: int | None = None) -> list[Row]:

@@ -73,4 +73,4 @@ def test_errors_are_measured_on_the_grid_that_is_asked_for(experts):
     assert (result["trained_on"], result["grid"]) == ([8, 8, 4], [12, 12, 4])
     assert result["constrained_steps"] == 0
     result |= {"date": "2026-01-31", "commit": "0a1b2c3"}
-    assert "12 × 12 × 4 nodes, trained on 8 × 8 × 4; 2 instances" in experts.tables({"navier-stokes: soft": result})
+    assert "12 × 12 × 4 nodes, trained on 8 × 8 × 4; 2 instances" in experts.tables({"Navier-Stokes: soft": result})
