@@ -136,7 +136,7 @@ ROWS: dict[str, Row] = {
         AllenCahn(100), 15, 60, None, None, Mlp(width=64, depth=2), points=500, first_order_points=200
     ),
     "Allen-Cahn 100, frequency 3": Row(
-        AllenCahn(100, frequency=3.0), 15, 20, None, None, Mlp(width=128, depth=2), points=200, first_order_points=200
+        AllenCahn(100, frequency=3.0), 15, 60, None, None, Mlp(width=12, depth=1), points=6000, first_order_points=200
     ),
 }
 #: Of the error of the best affine ansatz, where a row has no limit of its own: at most, aim.
