@@ -43,7 +43,7 @@ Made by `python benchmarks/accuracy.py`, which goes on where it stopped.
 
 def page(results: Results) -> str:
     """The whole page."""
-    own = [each for each in results if _current(each) and each["budget"] == ROWS[each["row"]].budget]
+    own = _own(results)
     parts = [_HEAD.replace("{{", "{").replace("}}", "}")]
     if own:
         parts += [f"## The table\n\n{_table(own)}\n", _summary(own)]
@@ -52,7 +52,7 @@ def page(results: Results) -> str:
         parts.append(f"## Where the limit is missed\n\n{_misses(results, missed)}\n")
         parts.append(
             "![Error against time for the rows that miss their limit](images/accuracy.png)\n\n"
-            "*Error against processor time, every run of these rows; dotted, the limit.*\n"
+            "*Error against processor time, every run of these rows with the table's network; dotted, the limit.*\n"
         )
     if results:
         parts += [f"## Every run\n\n{_runs(results)}\n", _conditions(results)]
@@ -62,6 +62,11 @@ def page(results: Results) -> str:
 def _current(result: dict[str, Any]) -> bool:
     """Whether a result is of the network that its row has now."""
     return bool(result["network"] == network_name(ROWS[result["row"]]))
+
+
+def _own(results: Results) -> Results:
+    """Those that count in the table."""
+    return [each for each in results if _current(each) and each["budget"] == ROWS[each["row"]].budget]
 
 
 def _of(results: Results, row: str, method: str) -> Results:
@@ -230,7 +235,7 @@ def draw(results: Results) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    missed = _missed([each for each in results if each["budget"] == ROWS[each["row"]].budget])
+    missed = _missed(_own(results))
     if not missed:
         return
     columns = min(len(missed), 2)
@@ -241,10 +246,10 @@ def draw(results: Results) -> None:
     colors = dict(zip(dict.fromkeys(each["method"] for each in results), mpl.color_sequences["tab10"], strict=False))
     for name, axis in zip(missed, axes.flat, strict=False):
         seen = set[str]()
-        for each in (each for each in results if each["row"] == name):
+        for each in (each for each in results if each["row"] == name and _current(each)):
             method = each["method"]
             seconds, errors = zip(*each["curve"], strict=True)
-            axis.loglog(seconds, errors, color=colors[method], label=None if method in seen else method)
+            axis.semilogy(seconds, errors, color=colors[method], label=None if method in seen else method)
             seen.add(method)
         axis.axhline(_limits(results, name)[0], color="black", linestyle=":")
         axis.set(title=name, xlabel="CPU seconds", ylabel="relative L2 error")
