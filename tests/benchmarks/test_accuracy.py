@@ -80,7 +80,7 @@ def _entry(accuracy: ModuleType, row: str, method: str, seed: int, error: float)
         "steps": 7,
         "seconds": budget,
         "curve": [(1.0, 0.5), (budget, error)],
-        "network": "8 × 2, tanh",
+        "network": accuracy.network_name(accuracy.ROWS[row]),
         "notes": ["optimizer: spring, because it fits"] if own else [f"{method} 1.0"],
         "commit": "abc1234",
         "machine": "m",
@@ -98,6 +98,7 @@ def test_the_page_shows_the_worst_seed_and_marks_what_meets_its_limit(accuracy: 
         _entry(accuracy, "Poisson 5", "deepxde", first, 2.8e-3),
         _entry(accuracy, "Poisson 5", "pina", first, 1e-2),
         _entry(accuracy, "Allen-Cahn 100", "default", first, 5e-3),
+        _entry(accuracy, "Poisson 5", "default", first, 0.9) | {"network": "3 × 1, tanh"},  # an earlier one
     ]
     text = accuracy.page(results)
     numbers = "8.0e-03 | 1.0e-04 | 2.0e-06 | **7.0e-05** | 3.0e-03 | 2.8e-03 | 1.0e-02 | 40× | 2 | spring |"
